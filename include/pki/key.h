@@ -1,0 +1,73 @@
+// Private keys, public keys and their kinds.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "pki/handle.h"
+#include "pki/secret.h"
+
+namespace pki {
+
+/// The kinds of key that this library makes. It reads others too: an existing root may have one.
+enum class KeyType { p256, p384, rsa2048, rsa3072, rsa4096, ed25519 };
+
+inline constexpr std::array all_key_types = {KeyType::p256,    KeyType::p384,    KeyType::rsa2048,
+                                             KeyType::rsa3072, KeyType::rsa4096, KeyType::ed25519};
+
+/// "p256", "rsa2048" and so on: the enumerator's name.
+[[nodiscard]] std::string_view text(KeyType type) noexcept;
+/// The reverse, without regard to case; nothing for an unknown name.
+[[nodiscard]] std::optional<KeyType> parse_key_type(std::string_view text) noexcept;
+
+/// The public half of a key pair. Cheap to copy; may be shared between threads.
+class PublicKey {
+ public:
+  explicit PublicKey(Handle<evp_pkey_st> key) noexcept : key_(std::move(key)) {}
+  PublicKey(const PublicKey& other) noexcept;
+  PublicKey(PublicKey&&) noexcept = default;
+  PublicKey& operator=(PublicKey other) noexcept;
+  ~PublicKey() = default;
+
+  /// Nothing for a key of a kind or size that is not in KeyType.
+  [[nodiscard]] std::optional<KeyType> type() const noexcept;
+  /// For people: "P-256", "RSA 1024", "ED448".
+  [[nodiscard]] std::string description() const;
+
+  [[nodiscard]] evp_pkey_st* native() const noexcept { return key_.get(); }
+
+  friend bool operator==(const PublicKey& a, const PublicKey& b) noexcept;
+
+ private:
+  Handle<evp_pkey_st> key_;
+};
+
+/// A private key with its public half. May be shared between threads.
+class Key {
+ public:
+  static Key generate(KeyType type);
+  /// The first private key in `pem`: PKCS#8, SEC1 or PKCS#1, with whatever stands around it (an EC
+  /// PARAMETERS block, comments, CRLF). An encrypted key is refused; nothing is ever prompted for.
+  /// Throws Error.
+  static Key from_pem(std::string_view pem);
+
+  Key(Key&&) noexcept = default;
+  Key& operator=(Key&&) noexcept = default;
+  Key(const Key&) = delete;
+  Key& operator=(const Key&) = delete;
+  ~Key() = default;
+
+  /// PKCS#8, not encrypted: what PgBouncer, PostgreSQL and every driver read.
+  [[nodiscard]] SecretBytes pem() const;
+  [[nodiscard]] PublicKey public_key() const noexcept;
+  [[nodiscard]] evp_pkey_st* native() const noexcept { return key_.get(); }
+
+ private:
+  explicit Key(Handle<evp_pkey_st> key) noexcept : key_(std::move(key)) {}
+
+  Handle<evp_pkey_st> key_;
+};
+
+}  // namespace pki

@@ -1,0 +1,34 @@
+// What a certificate is for: a table of constants.
+#pragma once
+
+#include <string_view>
+
+#include "pki/certificate.h"
+
+namespace pki {
+
+struct Profile {
+  std::string_view name;
+  bool is_ca;
+  bool server_auth;  // id-kp-serverAuth, RFC 5280 4.2.1.12
+  bool client_auth;  // id-kp-clientAuth
+  Lifetime lifetime;
+};
+
+/// minica's lifetimes. Two years and 30 days stay below 825 days, which Apple's verifier allows at
+/// most, for a private root too (support.apple.com/103769).
+namespace profiles {
+
+/// Neither usage: a root with serverAuth alone could not anchor client certificates.
+inline constexpr Profile root{"root", true, false, false, {.years = std::chrono::years{100}}};
+/// serverAuth only: PgBouncer takes a certificate for host `alice` that has clientAuth too for a
+/// login of the role `alice`.
+inline constexpr Profile server{
+    "server", false, true, false, {std::chrono::years{2}, std::chrono::days{30}}};
+inline constexpr Profile client{
+    "client", false, false, true, {std::chrono::years{2}, std::chrono::days{30}}};
+inline constexpr Profile peer{
+    "peer", false, true, true, {std::chrono::years{2}, std::chrono::days{30}}};
+
+}  // namespace profiles
+}  // namespace pki

@@ -1,0 +1,34 @@
+#include "pki/handle.h"
+
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+namespace pki {
+
+void OpensslDeleter::operator()(asn1_string_st* p) const noexcept { ASN1_STRING_free(p); }
+void OpensslDeleter::operator()(AUTHORITY_KEYID_st* p) const noexcept { AUTHORITY_KEYID_free(p); }
+void OpensslDeleter::operator()(BASIC_CONSTRAINTS_st* p) const noexcept {
+  BASIC_CONSTRAINTS_free(p);
+}
+void OpensslDeleter::operator()(bignum_st* p) const noexcept { BN_clear_free(p); }
+void OpensslDeleter::operator()(bio_st* p) const noexcept { BIO_free(p); }
+void OpensslDeleter::operator()(evp_md_ctx_st* p) const noexcept { EVP_MD_CTX_free(p); }
+void OpensslDeleter::operator()(evp_pkey_ctx_st* p) const noexcept { EVP_PKEY_CTX_free(p); }
+void OpensslDeleter::operator()(evp_pkey_st* p) const noexcept { EVP_PKEY_free(p); }
+void OpensslDeleter::operator()(GENERAL_NAME_st* p) const noexcept { GENERAL_NAME_free(p); }
+void OpensslDeleter::operator()(pkcs8_priv_key_info_st* p) const noexcept {
+  PKCS8_PRIV_KEY_INFO_free(p);
+}
+void OpensslDeleter::operator()(stack_st_ASN1_OBJECT* p) const noexcept {
+  EXTENDED_KEY_USAGE_free(p);
+}
+void OpensslDeleter::operator()(stack_st_GENERAL_NAME* p) const noexcept { GENERAL_NAMES_free(p); }
+void OpensslDeleter::operator()(X509_name_st* p) const noexcept { X509_NAME_free(p); }
+void OpensslDeleter::operator()(x509_st* p) const noexcept { X509_free(p); }
+void OpensslDeleter::operator()(x509_store_ctx_st* p) const noexcept { X509_STORE_CTX_free(p); }
+void OpensslDeleter::operator()(x509_store_st* p) const noexcept { X509_STORE_free(p); }
+
+}  // namespace pki

@@ -1,0 +1,39 @@
+// The only place that reads OpenSSL's error queue and judges its return codes.
+#pragma once
+
+#include <openssl/types.h>
+
+#include <string>
+
+#include "pki/handle.h"
+
+namespace pki {
+
+/// The newest reason in OpenSSL's error queue, in its own words; the queue is empty afterwards.
+[[nodiscard]] std::string take_openssl_reason();
+
+/// Empties the queue, where a failure was expected and its reason does not matter.
+void forget_openssl_errors();
+
+/// Throws Error("<doing>: <reason from the queue>").
+[[noreturn]] void throw_openssl_error(const char* doing);
+
+/// Most OpenSSL functions return 1 for success, and 0 or less for failure.
+inline int check(int status, const char* doing) {
+  if (status <= 0) throw_openssl_error(doing);
+  return status;
+}
+
+/// The others return a pointer: ownership of it on success, null for failure.
+template <class T>
+[[nodiscard]] Handle<T> check(T* object, const char* doing) {
+  if (object == nullptr) throw_openssl_error(doing);
+  return Handle<T>(object);
+}
+
+/// Starts OpenSSL for a short-lived process of ours; to be called before anything else of it. Takes
+/// out what our job does not need, openssl.cnf above all: it can load code into a program that root
+/// runs. A program that embeds the library decides for itself and does not call this.
+void start_openssl_for_one_job();
+
+}  // namespace pki

@@ -1,0 +1,201 @@
+#include "pki/certificate.h"
+
+#include <fmt/format.h>
+#include <openssl/asn1.h>
+#include <openssl/bn.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "base/openssl.h"
+#include "pki/error.h"
+#include "x509/pem.h"
+
+namespace pki {
+namespace {
+
+Instant read_time(const ASN1_TIME* time) {
+  std::tm broken_down{};
+  check(ASN1_TIME_to_tm(time, &broken_down), "reading a certificate's dates");
+  using namespace std::chrono;
+  const year_month_day date{year{broken_down.tm_year + 1900},
+                            month{static_cast<unsigned>(broken_down.tm_mon + 1)},
+                            day{static_cast<unsigned>(broken_down.tm_mday)}};
+  return sys_days{date} + hours{broken_down.tm_hour} + minutes{broken_down.tm_min} +
+         seconds{broken_down.tm_sec};
+}
+
+std::string_view view(const ASN1_STRING* string) {
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
+          static_cast<std::size_t>(ASN1_STRING_length(string))};
+}
+
+San read_san(const GENERAL_NAME* name) {
+  if (name->type == GEN_DNS) return DnsName::parse(view(name->d.dNSName));
+  if (name->type == GEN_IPADD) {
+    const std::string_view bytes = view(name->d.iPAddress);
+    return IpAddress::from_bytes(
+        {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+  }
+  throw Error("the certificate has a name that is neither a DNS name nor an IP address");
+}
+
+bool allows(x509_st* certificate, std::uint32_t usage) {
+  return (X509_get_extended_key_usage(certificate) & usage) != 0;
+}
+
+}  // namespace
+
+std::string text(Instant instant) {
+  const auto day = std::chrono::floor<std::chrono::days>(instant);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss time{instant - day};
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     time.hours().count(), time.minutes().count(), time.seconds().count());
+}
+
+Validity Validity::starting(Instant not_before, Lifetime lifetime) {
+  const auto day = std::chrono::floor<std::chrono::days>(not_before);
+  std::chrono::year_month_day end = std::chrono::year_month_day{day} + lifetime.years;
+  if (!end.ok()) end = end.year() / end.month() / std::chrono::last;  // 29 February
+  const Instant after = std::chrono::sys_days{end} + lifetime.days + (not_before - day);
+  return {not_before, after - std::chrono::seconds{1}};
+}
+
+SerialNumber SerialNumber::generate() {
+  SerialNumber serial;
+  serial.size_ = 16;
+  check(RAND_bytes(serial.bytes_.data(), static_cast<int>(serial.size_)),
+        "drawing a serial number");
+  serial.bytes_[0] = static_cast<std::uint8_t>((serial.bytes_[0] & 0x7fU) | 0x40U);
+  return serial;
+}
+
+SerialNumber SerialNumber::from_bytes(std::span<const std::uint8_t> bytes) {
+  SerialNumber serial;
+  if (bytes.empty() || bytes.size() > serial.bytes_.size()) {
+    throw Error(fmt::format("a serial number of {} octets: 1 to 20 are allowed", bytes.size()));
+  }
+  std::ranges::copy(bytes, serial.bytes_.begin());
+  serial.size_ = bytes.size();
+  return serial;
+}
+
+std::string SerialNumber::text() const {
+  std::string out;
+  for (const std::uint8_t byte : bytes()) out += fmt::format("{:02X}", byte);
+  return out;
+}
+
+Certificate::Certificate(Handle<x509_st> certificate) : certificate_(std::move(certificate)) {
+  // Fills OpenSSL's cache of extensions now: later readers may be several threads.
+  X509_check_purpose(certificate_.get(), -1, 0);
+  forget_openssl_errors();
+}
+
+Certificate Certificate::from_der(std::span<const unsigned char> der) {
+  const unsigned char* cursor = der.data();
+  Handle<x509_st> certificate(d2i_X509(nullptr, &cursor, static_cast<long>(der.size())));
+  if (certificate == nullptr) throw Error("the certificate is damaged: " + take_openssl_reason());
+  if (cursor != der.data() + der.size()) {
+    throw Error("the certificate is damaged: bytes follow its end");
+  }
+  return Certificate(std::move(certificate));
+}
+
+Certificate Certificate::from_pem(std::string_view pem) {
+  const PemBlock block =
+      find_pem(pem, [](std::string_view label) { return label.ends_with("CERTIFICATE"); });
+  if (block.label.empty()) throw Error("no certificate in PEM format");
+  if (block.label != "CERTIFICATE") {
+    throw Error(fmt::format("a PEM block {} stands first", quote(block.label)),
+                "a CERTIFICATE is needed");
+  }
+  return from_der(block.der);
+}
+
+Certificate::Certificate(const Certificate& other) noexcept {
+  X509_up_ref(other.certificate_.get());
+  certificate_.reset(other.certificate_.get());
+}
+
+Certificate& Certificate::operator=(Certificate other) noexcept {
+  certificate_ = std::move(other.certificate_);
+  return *this;
+}
+
+std::vector<unsigned char> Certificate::der() const {
+  std::vector<unsigned char> der(
+      static_cast<std::size_t>(check(i2d_X509(native(), nullptr), "writing a certificate")));
+  unsigned char* cursor = der.data();
+  check(i2d_X509(native(), &cursor), "writing a certificate");
+  return der;
+}
+
+SecretBytes Certificate::pem() const { return to_pem("CERTIFICATE", der()); }
+
+PublicKey Certificate::public_key() const {
+  return PublicKey(check(X509_get_pubkey(native()), "reading a certificate's public key"));
+}
+
+SerialNumber Certificate::serial() const {
+  const ASN1_INTEGER* number = X509_get0_serialNumber(native());
+  const std::string_view bytes = view(number);
+  if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER) throw Error("a negative serial number");
+  return SerialNumber::from_bytes(
+      {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+}
+
+Validity Certificate::validity() const {
+  return {read_time(X509_get0_notBefore(native())), read_time(X509_get0_notAfter(native()))};
+}
+
+std::vector<San> Certificate::sans() const {
+  const Handle<stack_st_GENERAL_NAME> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(native(), NID_subject_alt_name, nullptr, nullptr)));
+  std::vector<San> sans;
+  sans.reserve(static_cast<std::size_t>(std::max(0, sk_GENERAL_NAME_num(names.get()))));
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    sans.push_back(read_san(sk_GENERAL_NAME_value(names.get(), i)));
+  }
+  return sans;
+}
+
+std::string Certificate::common_name() const {
+  const X509_NAME* subject = X509_get_subject_name(native());
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return {};
+  return std::string(view(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at))));
+}
+
+std::string Certificate::subject() const {
+  char* line = X509_NAME_oneline(X509_get_subject_name(native()), nullptr, 0);
+  std::string text = line != nullptr ? line : "";
+  OPENSSL_free(line);
+  return text;
+}
+
+bool Certificate::is_ca() const noexcept {
+  return (X509_get_extension_flags(native()) & EXFLAG_CA) != 0;
+}
+
+bool Certificate::allows_server_auth() const noexcept { return allows(native(), XKU_SSL_SERVER); }
+
+bool Certificate::allows_client_auth() const noexcept { return allows(native(), XKU_SSL_CLIENT); }
+
+std::string Certificate::fingerprint() const {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  check(X509_digest(native(), EVP_sha256(), digest.data(), &size), "digesting a certificate");
+  std::string out;
+  for (unsigned i = 0; i < size; ++i) out += fmt::format("{}{:02X}", i == 0 ? "" : ":", digest[i]);
+  return out;
+}
+
+}  // namespace pki

@@ -1,0 +1,206 @@
+#include "pki/key.h"
+
+#include <fmt/format.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <span>
+
+#include "base/openssl.h"
+#include "pki/error.h"
+#include "x509/ec_encoding.h"
+#include "x509/pem.h"
+
+namespace pki {
+namespace {
+
+struct TypeName {
+  KeyType type;
+  std::string_view name;
+};
+
+constexpr std::array type_names = {
+    TypeName{KeyType::p256, "p256"},       TypeName{KeyType::p384, "p384"},
+    TypeName{KeyType::rsa2048, "rsa2048"}, TypeName{KeyType::rsa3072, "rsa3072"},
+    TypeName{KeyType::rsa4096, "rsa4096"}, TypeName{KeyType::ed25519, "ed25519"},
+};
+
+Handle<evp_pkey_st> share(evp_pkey_st* key) noexcept {
+  EVP_PKEY_up_ref(key);
+  return Handle<evp_pkey_st>(key);
+}
+
+std::string ec_group(const evp_pkey_st* key) {
+  std::array<char, 64> name{};
+  if (EVP_PKEY_get_group_name(key, name.data(), name.size(), nullptr) != 1) {
+    forget_openssl_errors();
+    return {};
+  }
+  return name.data();
+}
+
+// A key pair of its parts. OpenSSL's decoders would do the same at a hundred times the cost: they
+// try every format they know. Private and public half are not checked against each other here; the
+// certificate that the key signs is (Issuer::sign).
+Handle<evp_pkey_st> from_parts(const EcEncoding& encoding, std::span<const unsigned char> scalar,
+                               std::span<const unsigned char> point) {
+  SecretBytes native_order(scalar.rbegin(), scalar.rend());  // OSSL_PARAM integers: least first
+  std::string group(encoding.group);
+  std::array params = {
+      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group.data(), 0),
+      OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_PRIV_KEY, native_order.data(), native_order.size()),
+      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY,
+                                        const_cast<unsigned char*>(point.data()), point.size()),
+      OSSL_PARAM_construct_end(),
+  };
+  const auto context = check(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr), "reading a key");
+  check(EVP_PKEY_fromdata_init(context.get()), "reading a key");
+  evp_pkey_st* key = nullptr;
+  check(EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, params.data()), "reading a key");
+  return Handle<evp_pkey_st>(key);
+}
+
+Handle<evp_pkey_st> decode_private_key(const SecretBytes& der) {
+  for (const EcEncoding& encoding : ec_encodings) {
+    if (const auto parts = split_pkcs8(encoding, der)) {
+      return from_parts(encoding, parts->scalar, parts->point);
+    }
+  }
+  const unsigned char* cursor = der.data();
+  Handle<evp_pkey_st> key(d2i_AutoPrivateKey(nullptr, &cursor, static_cast<long>(der.size())));
+  if (key == nullptr) throw Error("the private key is damaged: " + take_openssl_reason());
+  if (cursor != der.data() + der.size()) {
+    throw Error("the private key is damaged: bytes follow its end");
+  }
+  return key;
+}
+
+// PKCS#8 of an Ed25519 key (RFC 8410 section 7) up to its 32 bytes.
+constexpr std::array<unsigned char, 16> ed25519_pkcs8 = {
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
+
+SecretBytes pkcs8(const evp_pkey_st* key) {
+  if (EVP_PKEY_is_a(key, "ED25519") == 1) {
+    std::size_t size = 32;
+    SecretBytes der(ed25519_pkcs8.begin(), ed25519_pkcs8.end());
+    der.resize(ed25519_pkcs8.size() + size);
+    check(EVP_PKEY_get_raw_private_key(key, der.data() + ed25519_pkcs8.size(), &size),
+          "writing a key");
+    return der;
+  }
+  if (const EcEncoding* encoding = ec_encoding_of_group(ec_group(key))) {
+    bignum_st* number = nullptr;
+    check(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number), "writing a key");
+    const Handle<bignum_st> scalar(number);
+    const std::vector<unsigned char> point = ec_point(key);
+    if (point.size() == encoding->point_size()) {
+      SecretBytes scalar_bytes(encoding->field_size);
+      check(BN_bn2binpad(scalar.get(), scalar_bytes.data(), static_cast<int>(scalar_bytes.size())),
+            "writing a key");
+      return join_pkcs8(*encoding, scalar_bytes, point);
+    }
+  }
+  const auto info = check(EVP_PKEY2PKCS8(key), "writing a key");
+  SecretBytes der(static_cast<std::size_t>(
+      check(i2d_PKCS8_PRIV_KEY_INFO(info.get(), nullptr), "writing a key")));
+  unsigned char* cursor = der.data();
+  check(i2d_PKCS8_PRIV_KEY_INFO(info.get(), &cursor), "writing a key");
+  return der;
+}
+
+}  // namespace
+
+std::string_view text(KeyType type) noexcept {
+  return std::ranges::find(type_names, type, &TypeName::type)->name;
+}
+
+std::optional<KeyType> parse_key_type(std::string_view text) noexcept {
+  const auto same_letter = [](char a, char b) {
+    return a == b || (a >= 'A' && a <= 'Z' && a - 'A' + 'a' == b);
+  };
+  for (const TypeName& row : type_names) {
+    if (std::ranges::equal(text, row.name, same_letter)) return row.type;
+  }
+  return std::nullopt;
+}
+
+PublicKey::PublicKey(const PublicKey& other) noexcept : key_(share(other.key_.get())) {}
+
+PublicKey& PublicKey::operator=(PublicKey other) noexcept {
+  key_ = std::move(other.key_);
+  return *this;
+}
+
+std::optional<KeyType> PublicKey::type() const noexcept {
+  const evp_pkey_st* key = key_.get();
+  if (EVP_PKEY_is_a(key, "ED25519") == 1) return KeyType::ed25519;
+  if (EVP_PKEY_is_a(key, "EC") == 1) {
+    const EcEncoding* encoding = ec_encoding_of_group(ec_group(key));
+    return encoding != nullptr ? std::optional(encoding->type) : std::nullopt;
+  }
+  if (EVP_PKEY_is_a(key, "RSA") == 1) {
+    switch (EVP_PKEY_get_bits(key)) {
+      case 2048: return KeyType::rsa2048;
+      case 3072: return KeyType::rsa3072;
+      case 4096: return KeyType::rsa4096;
+      default: break;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string PublicKey::description() const {
+  const evp_pkey_st* key = key_.get();
+  if (EVP_PKEY_is_a(key, "EC") == 1) {
+    const std::string group = ec_group(key);
+    const EcEncoding* encoding = ec_encoding_of_group(group);
+    return encoding != nullptr ? std::string(encoding->description) : "EC " + group;
+  }
+  const char* name = EVP_PKEY_get0_type_name(key);
+  if (EVP_PKEY_is_a(key, "RSA") == 1) return fmt::format("{} {}", name, EVP_PKEY_get_bits(key));
+  if (EVP_PKEY_is_a(key, "ED25519") == 1) return "Ed25519";
+  return name != nullptr ? name : "unknown";
+}
+
+bool operator==(const PublicKey& a, const PublicKey& b) noexcept {
+  const bool equal = EVP_PKEY_eq(a.key_.get(), b.key_.get()) == 1;
+  if (!equal) forget_openssl_errors();
+  return equal;
+}
+
+Key Key::generate(KeyType type) {
+  const auto rsa = [](std::size_t bits) {
+    return EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", bits);
+  };
+  const auto make = [&]() -> evp_pkey_st* {
+    switch (type) {
+      case KeyType::p256: return EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
+      case KeyType::p384: return EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-384");
+      case KeyType::rsa2048: return rsa(2048);
+      case KeyType::rsa3072: return rsa(3072);
+      case KeyType::rsa4096: return rsa(4096);
+      case KeyType::ed25519: return EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+    }
+    return nullptr;
+  };
+  return Key(check(make(), "generating a key"));
+}
+
+Key Key::from_pem(std::string_view pem) {
+  const PemBlock block =
+      find_pem(pem, [](std::string_view label) { return label.ends_with("PRIVATE KEY"); });
+  if (block.label.empty()) throw Error("no private key in PEM format");
+  if (block.encrypted || block.label.starts_with("ENCRYPTED")) {
+    throw Error("the private key is encrypted", "decrypt it first: openssl pkey -in FILE -out NEW");
+  }
+  return Key(decode_private_key(block.der));
+}
+
+SecretBytes Key::pem() const { return to_pem("PRIVATE KEY", pkcs8(key_.get())); }
+
+PublicKey Key::public_key() const noexcept { return PublicKey(share(key_.get())); }
+
+}  // namespace pki
