@@ -1,0 +1,418 @@
+#include "pki/ca.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "pki/error.h"
+#include "pki/issuer.h"
+#include "store/directory.h"
+#include "store/ledger.h"
+#include "store/pair.h"
+#include "store/writer.h"
+
+namespace pki {
+namespace {
+
+using std::chrono::days;
+
+constexpr const char* certificate_name = "cert.pem";
+constexpr const char* key_name = "key.pem";
+
+// Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
+// made.
+constexpr std::chrono::minutes backdate{5};
+
+constexpr days renewal_window{30};
+
+// OpenSSL's default limit for the peer's certificates in a handshake (max_cert_list).
+constexpr std::size_t largest_handshake = std::size_t{100} * 1024;
+
+std::string file_name(const std::filesystem::path& path) {
+  std::string name = path.filename().string();
+  if (name.empty() || name == "." || name == "..") {
+    throw Error(fmt::format("{} is no file name", quote(path.string())), "name a file");
+  }
+  return name;
+}
+
+// "minica.pem" -> "minica-index.txt"
+std::string sibling_name(const std::filesystem::path& certificate, const char* suffix) {
+  return certificate.stem().string() + suffix;
+}
+
+std::string list(const std::vector<San>& sans) {
+  std::string out;
+  for (const San& san : sans) {
+    if (!out.empty()) out += ',';
+    out += text(san);
+  }
+  return out.size() <= 200 ? out : out.substr(0, 200) + "...";
+}
+
+std::string count_of(days number) {
+  return fmt::format("{} day{}", number.count(), number.count() == 1 ? "" : "s");
+}
+
+std::string usages(bool server, bool client) {
+  if (server && client) return "server and client";
+  return server ? "server" : client ? "client" : "none";
+}
+
+bool same_text(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  };
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
+// libpq matches *.test; OpenSSL, Go and PgBouncer want two labels behind the wildcard.
+bool is_top_level_wildcard(const San& san) {
+  const auto* name = std::get_if<DnsName>(&san);
+  return name != nullptr && name->is_wildcard() && std::ranges::count(name->text(), '.') == 1;
+}
+
+// What some clients will not take, though it is asked for and verifies.
+void warn_of_clients(const std::vector<San>& sans, const Certificate& certificate,
+                     std::vector<std::string>& warnings) {
+  const std::size_t size = certificate.der().size();
+  if (certificate.pem().size() > Directory::largest_file) {
+    throw Error(fmt::format("the certificate would have {} KiB", size / 1024),
+                "share the names out to several certificates");
+  }
+  if (size > largest_handshake) {
+    warnings.push_back(
+        fmt::format("the certificate has {} KiB: clients with OpenSSL's default limit of {} KiB "
+                    "refuse it",
+                    size / 1024, largest_handshake / 1024));
+  }
+  for (const San& san : sans) {
+    if (is_top_level_wildcard(san)) {
+      warnings.push_back(fmt::format(
+          "{} is matched by libpq, but not by PgBouncer and OpenSSL: name the hosts", text(san)));
+    }
+  }
+}
+
+std::vector<File> files_of(const Certificate& certificate, const Key& key) {
+  std::vector<File> files;
+  files.push_back({certificate_name, certificate.pem(), File::public_mode});
+  files.push_back({key_name, key.pem(), File::secret_mode});
+  return files;
+}
+
+// How an existing certificate differs from what is asked for; empty if it satisfies it.
+std::vector<std::string> differences(const LeafRequest& request, const Certificate& existing,
+                                     const Issuer& root) {
+  std::vector<std::string> found;
+  const auto differ = [&](std::string_view what, std::string_view there, std::string_view asked) {
+    found.push_back(fmt::format("{} {} there, {} asked for", what, there, asked));
+  };
+  if (!root.has_signed(existing)) found.emplace_back("it was not signed by this root");
+  if (!same_names(existing.sans(), request.sans)) {
+    differ("names", list(existing.sans()), list(request.sans));
+  }
+  if (existing.is_ca()) found.emplace_back("it is a CA certificate");
+  const Profile& profile = request.profile;
+  if (existing.allows_server_auth() != profile.server_auth ||
+      existing.allows_client_auth() != profile.client_auth) {
+    differ("usage", usages(existing.allows_server_auth(), existing.allows_client_auth()),
+           usages(profile.server_auth, profile.client_auth));
+  }
+  const PublicKey key = existing.public_key();
+  if (request.key_type.has_value() && key.type() != request.key_type) {
+    const std::optional<KeyType> type = key.type();
+    differ("key type", type.has_value() ? text(*type) : key.description(), text(*request.key_type));
+  }
+  if (request.lifetime.has_value()) {
+    const Validity validity = existing.validity();
+    const bool ends_with_root = validity.not_after == root.certificate().validity().not_after;
+    if (validity.length() != *request.lifetime && !ends_with_root) {
+      differ("lifetime", count_of(std::chrono::floor<days>(validity.length())),
+             count_of(*request.lifetime));
+    }
+  }
+  return found;
+}
+
+bool is_expiring(const Validity& validity, Instant now) {
+  const std::chrono::seconds window =
+      std::min<std::chrono::seconds>(renewal_window, validity.length() / 3);
+  return validity.not_after - now < window;
+}
+
+// A leaf that was there must be two plain files of its own: nothing else is looked into or touched.
+void demand_plain_file(const Place& place) {
+  const Entry entry = place.directory->look(place.name);
+  if (entry.kind == EntryKind::absent) return;
+  if (entry.kind != EntryKind::regular || entry.links > 1) {
+    throw Error(fmt::format("{} is a link or not a regular file", place.path()),
+                "move it away, and run this again");
+  }
+}
+
+}  // namespace
+
+struct Ca::State {
+  CaFiles files;
+  KeyType new_root;
+  Directory certificate_directory;
+  Directory key_directory;
+  Directory leaves;
+  Pair root_pair;
+  Ledger ledger;
+  std::vector<std::string> reserved_names;
+  std::optional<Issuer> root;
+  std::vector<std::string> warnings;
+
+  State(const CaFiles& ca_files, KeyType new_root_type)
+      : files(ca_files),
+        new_root(new_root_type),
+        certificate_directory(Directory::open(files.certificate.parent_path())),
+        key_directory(Directory::open(files.key.parent_path())),
+        leaves(Directory::open(files.leaves)),
+        root_pair({&certificate_directory, file_name(files.certificate)},
+                  {&key_directory, file_name(files.key)}),
+        ledger(certificate_directory, sibling_name(files.certificate, "-index.txt")),
+        reserved_names{file_name(files.certificate), file_name(files.key),
+                       sibling_name(files.certificate, "-index.txt"),
+                       sibling_name(files.certificate, "-crl.pem")} {}
+
+  void demand_distinct_names() const;
+  void lock();
+  void load_root();
+  [[nodiscard]] Issuer make_root(Instant now) const;
+  void demand_valid_root(Instant now) const;
+  [[nodiscard]] CertificateSpec specify(const LeafRequest& request, const Issuer& issuer,
+                                        Instant now, std::vector<std::string>& notes) const;
+  [[nodiscard]] Certificate sign(const Issuer& issuer, const CertificateSpec& spec,
+                                 const PublicKey& key) const;
+  [[nodiscard]] Issued existing_leaf(const LeafRequest& request, const Directory& directory,
+                                     const Pair& pair, const std::string& name, Instant now) const;
+};
+
+void Ca::State::demand_distinct_names() const {
+  if (certificate_directory.identity() != key_directory.identity()) return;
+  for (const std::string& name : reserved_names) {
+    if (std::ranges::count(reserved_names, name) > 1) {
+      throw Error(
+          fmt::format("{} would be used for two things", root_pair.key().directory->path_of(name)),
+          "give --ca-cert and --ca-key names of their own");
+    }
+  }
+}
+
+// In one order for every run, so that none waits for another in a circle.
+void Ca::State::lock() {
+  std::vector<Directory*> directories = {&certificate_directory, &key_directory, &leaves};
+  const auto identity = [](const Directory* directory) { return directory->identity(); };
+  std::ranges::sort(directories, {}, identity);
+  const auto same = [&](const Directory* a, const Directory* b) {
+    return identity(a) == identity(b);
+  };
+  directories.erase(std::unique(directories.begin(), directories.end(), same), directories.end());
+  for (Directory* directory : directories) directory->lock();
+}
+
+void Ca::State::load_root() {
+  if (!root_pair.is_there()) return;
+  Certificate certificate = root_pair.read_certificate(true);
+  Pair::StoredKey stored = root_pair.read_key(true);
+  const std::string key_path = root_pair.key().path();
+  if ((stored.mode & 0022U) != 0) {
+    throw Error(fmt::format("{} can be written by others", key_path),
+                "chmod 600 it, and make a new root if somebody may have changed it");
+  }
+  if ((stored.mode & 0044U) != 0) {
+    warnings.push_back(fmt::format(
+        "{} can be read by others, who can then make certificates: chmod 600 it", key_path));
+  }
+  try {
+    root.emplace(std::move(certificate), std::move(stored.key));
+  } catch (const Error& error) {
+    throw Error(
+        fmt::format("{} with {}: {}", root_pair.certificate().path(), key_path, error.what()),
+        error.hint());
+  }
+  if (const std::string fault = root->strict_fault(); !fault.empty()) {
+    warnings.push_back(fmt::format("{} has {}: Python 3.13 and other strict clients refuse it",
+                                   root_pair.certificate().path(), fault));
+  }
+}
+
+Issuer Ca::State::make_root(Instant now) const {
+  const SerialNumber serial = SerialNumber::generate();
+  const Profile& profile = profiles::root;
+  return Issuer::self_signed(
+      {.common_name = fmt::format("minica root ca {:02x}{:02x}{:02x}", serial.bytes()[0],
+                                  serial.bytes()[1], serial.bytes()[2]),
+       .sans = {},
+       .profile = profile,
+       .validity = Validity::starting(now - backdate, profile.lifetime),
+       .serial = serial},
+      Key::generate(new_root));
+}
+
+void Ca::State::demand_valid_root(Instant now) const {
+  const Validity validity = root->certificate().validity();
+  const std::string path = root_pair.certificate().path();
+  if (now > validity.not_after) {
+    throw Error(fmt::format("{} expired on {}", path, text(validity.not_after)),
+                "make a new root: choose other names with --ca-cert and --ca-key");
+  }
+  if (now < validity.not_before) {
+    throw Error(fmt::format("{} is not valid before {}", path, text(validity.not_before)),
+                fmt::format("set the clock, which says {}", text(now)));
+  }
+}
+
+CertificateSpec Ca::State::specify(const LeafRequest& request, const Issuer& issuer, Instant now,
+                                   std::vector<std::string>& notes) const {
+  const Validity limits = issuer.certificate().validity();
+  const Lifetime lifetime =
+      request.lifetime.has_value() ? Lifetime{.days = *request.lifetime} : request.profile.lifetime;
+  Validity validity = Validity::starting(std::max(now - backdate, limits.not_before), lifetime);
+  if (validity.not_after > limits.not_after) {
+    validity.not_after = limits.not_after;
+    notes.push_back(
+        fmt::format("the certificate ends with its root, on {}", text(limits.not_after)));
+  }
+  return {.common_name = common_name_for(request.sans),
+          .sans = request.sans,
+          .profile = request.profile,
+          .validity = validity,
+          .serial = SerialNumber::generate()};
+}
+
+Certificate Ca::State::sign(const Issuer& issuer, const CertificateSpec& spec,
+                            const PublicKey& key) const {
+  try {
+    return issuer.sign(spec, key);
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", root_pair.certificate().path(), error.what()), error.hint());
+  }
+}
+
+Issued Ca::State::existing_leaf(const LeafRequest& request, const Directory& directory,
+                                const Pair& pair, const std::string& name, Instant now) const {
+  const std::string advice = fmt::format(
+      "to replace it move {} away; else ask for what is there, or for another first name",
+      leaves.path_of(name));
+  if (!root.has_value()) {
+    throw Error(fmt::format("{} is there, but its root {} is not", pair.certificate().path(),
+                            root_pair.certificate().path()),
+                "put the root's two files back, or move the certificate's directory away");
+  }
+  demand_valid_root(now);
+  const Certificate certificate = pair.read_certificate(false);
+  if (pair.read_key(false).key.public_key() != certificate.public_key()) {
+    throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
+                advice);
+  }
+  std::vector<std::string> found;
+  try {
+    found = differences(request, certificate, *root);
+  } catch (const Error& error) {
+    found.emplace_back(error.what());
+  }
+  if (!found.empty()) {
+    throw Error(fmt::format("{} is there and differs: {}", pair.certificate().path(),
+                            fmt::join(found, "; ")),
+                advice);
+  }
+  std::vector<std::string> notes = warnings;
+  const bool expiring = is_expiring(certificate.validity(), now);
+  if (expiring && certificate.validity().not_after == root->certificate().validity().not_after) {
+    notes.push_back(fmt::format("{} ends then too: a new certificate needs a new root",
+                                root_pair.certificate().path()));
+  }
+  // A run that was killed after its rename may not have come to this.
+  directory.sync();
+  leaves.sync();
+  return {.status = expiring ? Issued::Status::expiring : Issued::Status::unchanged,
+          .certificate = certificate,
+          .directory = leaves.path_of(name),
+          .certificate_file = pair.certificate().path(),
+          .key_file = pair.key().path(),
+          .root_is_new = false,
+          .warnings = std::move(notes)};
+}
+
+Ca::Ca(const CaFiles& files, KeyType new_root) : state_(std::make_unique<State>(files, new_root)) {
+  state_->demand_distinct_names();
+  state_->lock();
+  state_->root_pair.recover();
+  Staged::clear(state_->leaves, {certificate_name, key_name});
+  state_->load_root();
+}
+
+Ca::~Ca() = default;
+Ca::Ca(Ca&&) noexcept = default;
+Ca& Ca::operator=(Ca&&) noexcept = default;
+
+Issued Ca::issue(const LeafRequest& asked, Instant now) {
+  State& state = *state_;
+  LeafRequest request = asked;
+  request.sans = without_duplicates(asked.sans);
+  if (request.sans.empty()) throw Error("no names", "give at least one");
+  const std::string name = directory_name(request.sans.front());
+  if (std::ranges::any_of(state.reserved_names,
+                          [&](const std::string& taken) { return same_text(taken, name); })) {
+    throw Error(fmt::format("the name {} is taken by a file of the root's", quote(name)),
+                "give another name first, or choose other names with --ca-cert and --ca-key");
+  }
+
+  std::optional<Directory> existing;
+  std::optional<Pair> pair;
+  if (state.leaves.look(name).kind != EntryKind::absent) {
+    existing = state.leaves.open_directory(name, true);
+    pair.emplace(Place{&*existing, certificate_name}, Place{&*existing, key_name});
+    demand_plain_file(pair->certificate());
+    demand_plain_file(pair->key());
+    pair->recover();
+    if (pair->is_there()) return state.existing_leaf(request, *existing, *pair, name, now);
+  }
+
+  // From here on something is made. First all of it in memory, then on the disk beside its place,
+  // then in the ledger; only then under its name.
+  std::vector<std::string> warnings = state.warnings;
+  std::optional<Issuer> new_root;
+  if (state.root.has_value()) {
+    state.demand_valid_root(now);
+  } else {
+    new_root = state.make_root(now);
+  }
+  const Issuer& root = new_root.has_value() ? *new_root : *state.root;
+  const CertificateSpec spec = state.specify(request, root, now, warnings);
+  const Key key = Key::generate(request.key_type.value_or(KeyType::p256));
+  const Certificate certificate = state.sign(root, spec, key.public_key());
+  warn_of_clients(request.sans, certificate, warnings);
+
+  std::vector<Certificate> recorded;
+  std::optional<Staged> staged_root;
+  if (new_root.has_value()) {
+    recorded.push_back(root.certificate());
+    staged_root.emplace(state.root_pair.stage(root.certificate(), root.key()));
+  }
+  recorded.push_back(certificate);
+  Staged staged_leaf = pair.has_value()
+                           ? pair->stage(certificate, key)
+                           : Staged::as_directory(state.leaves, name, files_of(certificate, key));
+
+  state.ledger.record(recorded);
+  if (staged_root.has_value()) staged_root->publish();
+  staged_leaf.publish();
+  const bool root_is_new = new_root.has_value();
+  if (root_is_new) state.root = std::move(new_root);
+
+  const std::filesystem::path directory = state.leaves.path_of(name);
+  return {.status = Issued::Status::issued,
+          .certificate = certificate,
+          .directory = directory,
+          .certificate_file = directory / certificate_name,
+          .key_file = directory / key_name,
+          .root_is_new = root_is_new,
+          .warnings = std::move(warnings)};
+}
+
+}  // namespace pki

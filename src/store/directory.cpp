@@ -1,0 +1,283 @@
+#include "store/directory.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "pki/error.h"
+
+namespace pki {
+namespace {
+
+// What a person can do about a failed system call.
+std::string hint_for(int error) {
+  switch (error) {
+    case EACCES:
+    case EPERM: return "run as a user who may do that, or change its permissions";
+    case ENOSPC:
+    case EDQUOT: return "free some space and run this again";
+    case EIO: return "check the disk (dmesg) and run this again";
+    case EFBIG: return "raise the file size limit (ulimit -f) and run this again";
+    case EMFILE:
+    case ENFILE: return "raise the limit of open files (ulimit -n) and run this again";
+    case EROFS: return "name a directory on a file system that is writable";
+    case ENOENT: return "make that directory first";
+    case EEXIST: return "something else made it meanwhile: look at it, then run this again";
+    default: return "mend that and run this again";
+  }
+}
+
+// Retries a call that a signal interrupted.
+template <class Call>
+auto uninterrupted(Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
+
+// 0, or the error.
+int write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = uninterrupted([&] { return ::write(fd, bytes.data(), bytes.size()); });
+    if (written < 0) return errno;
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return 0;
+}
+
+int sync_file(int fd) {
+  return uninterrupted([&] { return ::fsync(fd); }) == 0 ? 0 : errno;
+}
+
+// The umask may have taken bits from the mode that the open call asked for; it never adds any.
+int widen_to(int fd, unsigned mode) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return errno;
+  if ((status.st_mode & 07777U) == mode) return 0;
+  return ::fchmod(fd, mode) == 0 ? 0 : errno;
+}
+
+// Without its newline, if it has one.
+std::string_view last_line_of(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  return text.substr(text.rfind('\n') + 1);  // npos + 1 is 0
+}
+
+EntryKind kind_of(mode_t mode) {
+  if (S_ISREG(mode)) return EntryKind::regular;
+  if (S_ISDIR(mode)) return EntryKind::directory;
+  if (S_ISLNK(mode)) return EntryKind::link;
+  return EntryKind::other;
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() { (void)close(); }
+
+int Descriptor::close() noexcept {
+  const int fd = std::exchange(fd_, -1);
+  return fd < 0 || ::close(fd) == 0 ? 0 : errno;
+}
+
+void Directory::fail(std::string_view doing, const std::string& name, int error) const {
+  throw Error(
+      fmt::format("cannot {} {}: {}", doing, path_of(name), std::generic_category().message(error)),
+      hint_for(error));
+}
+
+Directory::Directory(Descriptor descriptor, std::filesystem::path path)
+    : descriptor_(std::move(descriptor)), path_(std::move(path)) {
+  struct stat status {};
+  if (::fstat(descriptor_.get(), &status) != 0) fail("look at", ".", errno);
+  identity_ = {status.st_dev, status.st_ino};
+}
+
+Directory Directory::open(const std::filesystem::path& path) {
+  const std::string name = path.empty() ? "." : path.string();
+  Descriptor opened(
+      uninterrupted([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!opened.is_open()) {
+    const int error = errno;
+    throw Error(fmt::format("cannot open directory {}: {}", quote(name),
+                            std::generic_category().message(error)),
+                hint_for(error));
+  }
+  return {std::move(opened), path};
+}
+
+void Directory::lock() {
+  if (uninterrupted([&] { return ::flock(descriptor_.get(), LOCK_EX); }) == 0) return;
+  const int error = errno;
+  throw Error(fmt::format("cannot lock directory {}: {}", path_of("."),
+                          std::generic_category().message(error)),
+              "its file system knows no flock(2): use a local one");
+}
+
+std::string Directory::path_of(const std::string& name) const {
+  return path_.empty() || path_ == "." ? name : (path_ / name).lexically_normal().string();
+}
+
+Entry Directory::look(const std::string& name) const {
+  struct stat status {};
+  if (::fstatat(descriptor_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return {};
+    fail("look at", name, errno);
+  }
+  return {kind_of(status.st_mode), status.st_mode & 07777U, status.st_nlink};
+}
+
+Directory Directory::open_directory(const std::string& name, bool follow) const {
+  const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
+  Descriptor opened(
+      uninterrupted([&] { return ::openat(descriptor_.get(), name.c_str(), flags); }));
+  if (!opened.is_open()) fail("open directory", name, errno);
+  return {std::move(opened), path_ / name};
+}
+
+File Directory::read(const std::string& name, bool follow) const {
+  // O_NONBLOCK: a FIFO would wait for its writer.
+  const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
+  const Descriptor opened(
+      uninterrupted([&] { return ::openat(descriptor_.get(), name.c_str(), flags); }));
+  if (!opened.is_open() && errno == ENOENT && look(name).kind == EntryKind::link) {
+    throw Error(fmt::format("{} is a link to a file that is not there", path_of(name)),
+                "mend the link, or remove it");
+  }
+  if (!opened.is_open()) fail("open", name, errno);
+  struct stat status {};
+  if (::fstat(opened.get(), &status) != 0) fail("look at", name, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("{} is not a regular file", path_of(name)), "name a PEM file");
+  }
+  const auto too_large = [&] {
+    throw Error(fmt::format("{} is larger than 1 MiB", path_of(name)), "name a PEM file");
+  };
+  if (static_cast<std::size_t>(status.st_size) > largest_file) too_large();
+
+  SecretBytes contents(static_cast<std::size_t>(status.st_size) + 1);
+  std::size_t size = 0;
+  for (;;) {
+    const ssize_t got = uninterrupted(
+        [&] { return ::read(opened.get(), contents.data() + size, contents.size() - size); });
+    if (got < 0) fail("read", name, errno);
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+    if (size > largest_file) too_large();
+    if (size == contents.size()) contents.resize(2 * size);  // it grew since we looked
+  }
+  contents.resize(size);
+  return {name, std::move(contents), status.st_mode & 07777U};
+}
+
+void Directory::make_directory(const std::string& name) const {
+  constexpr unsigned mode = 0755;
+  if (::mkdirat(descriptor_.get(), name.c_str(), mode) != 0) fail("make directory", name, errno);
+  const Directory made = open_directory(name, false);
+  if (const int error = widen_to(made.descriptor_.get(), mode))
+    fail("set the mode of", name, error);
+}
+
+void Directory::write_new(const File& file) const {
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  Descriptor opened(uninterrupted(
+      [&] { return ::openat(descriptor_.get(), file.name.c_str(), flags, file.mode); }));
+  if (!opened.is_open()) fail("make", file.name, errno);
+  int error = widen_to(opened.get(), file.mode);
+  if (error == 0) error = write_all(opened.get(), as_text(file.contents));
+  if (error == 0) error = sync_file(opened.get());
+  if (error == 0) error = opened.close();
+  if (error == 0) return;
+  ::unlinkat(descriptor_.get(), file.name.c_str(), 0);
+  fail("write", file.name, error);
+}
+
+void Directory::append_lines(const std::string& name, std::string_view lines,
+                             Line (*judge)(std::string_view last_line)) const {
+  const int flags = O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  const auto open_with = [&](int more) {
+    return Descriptor(uninterrupted([&] {
+      return ::openat(descriptor_.get(), name.c_str(), flags | more, File::public_mode);
+    }));
+  };
+  Descriptor opened = open_with(0);
+  const bool is_new = !opened.is_open() && errno == ENOENT;
+  if (is_new) opened = open_with(O_CREAT | O_EXCL);
+  if (!opened.is_open()) fail("open", name, errno);
+  struct stat status {};
+  if (::fstat(opened.get(), &status) != 0) fail("look at", name, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("{} is not a regular file", path_of(name)), "move it away");
+  }
+
+  // One write: the newline that an unfinished line may lack, then ours.
+  std::string text(lines);
+  off_t end = status.st_size;
+  std::array<char, 65536> tail{};
+  const off_t tail_at = std::max<off_t>(0, end - static_cast<off_t>(tail.size()));
+  const ssize_t got = uninterrupted([&] {
+    return ::pread(opened.get(), tail.data(), static_cast<std::size_t>(end - tail_at), tail_at);
+  });
+  if (got < 0) fail("read", name, errno);
+  const std::string_view seen(tail.data(), static_cast<std::size_t>(got));
+  if (!seen.empty()) {
+    const bool is_ended = seen.ends_with('\n');
+    const std::string_view line = last_line_of(seen);
+    const bool begins_here = tail_at == 0 || line.size() + (is_ended ? 1 : 0) < seen.size();
+    const Line kind = begins_here ? judge(line) : Line::foreign;
+    if (kind == Line::foreign || (kind == Line::torn && is_ended)) {
+      throw Error(fmt::format("{} has a last line that is none of this program's", path_of(name)),
+                  "move the file away");
+    }
+    if (kind == Line::torn) {
+      end -= static_cast<off_t>(line.size());
+      if (::ftruncate(opened.get(), end) != 0) fail("mend", name, errno);
+    } else if (!is_ended) {
+      text.insert(0, 1, '\n');
+    }
+  }
+
+  int error = is_new ? widen_to(opened.get(), File::public_mode) : 0;
+  if (error == 0) error = write_all(opened.get(), text);
+  if (error == 0) error = sync_file(opened.get());
+  if (error != 0) {
+    // Whole lines or none. Should this fail too, the next run mends it.
+    if (::ftruncate(opened.get(), end) != 0) fail("mend", name, errno);
+    fail("write", name, error);
+  }
+  if (const int close_error = opened.close()) fail("write", name, close_error);
+  if (is_new) sync();
+}
+
+void Directory::rename_new(const std::string& from, const std::string& to) const {
+  const int fd = descriptor_.get();
+  if (::renameat2(fd, from.c_str(), fd, to.c_str(), RENAME_NOREPLACE) == 0) return;
+  if (errno != ENOSYS && errno != EINVAL) fail("make", to, errno);
+  // The file system has no RENAME_NOREPLACE: look first. The lock keeps other runs of ours out.
+  if (look(to).kind != EntryKind::absent) fail("make", to, EEXIST);
+  if (::renameat(fd, from.c_str(), fd, to.c_str()) != 0) fail("make", to, errno);
+}
+
+void Directory::remove(const std::string& name) const {
+  if (::unlinkat(descriptor_.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
+    fail("remove", name, errno);
+  }
+}
+
+void Directory::remove_directory(const std::string& name) const {
+  if (::unlinkat(descriptor_.get(), name.c_str(), AT_REMOVEDIR) != 0) fail("remove", name, errno);
+}
+
+void Directory::sync() const {
+  if (const int error = sync_file(descriptor_.get())) fail("sync directory", ".", error);
+}
+
+}  // namespace pki

@@ -1,0 +1,103 @@
+// An open directory: every file operation of the store goes through one.
+//
+// Names are relative to the open descriptor and hold no slash, so that no path can be swapped for
+// another between two calls. Every failure is an Error that names the file.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "pki/file.h"
+#include "pki/secret.h"
+
+namespace pki {
+
+/// Owns a file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor();
+
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] bool is_open() const noexcept { return fd_ >= 0; }
+  /// What close(2) says: a network file system may report a failed write only there.
+  [[nodiscard]] int close() noexcept;
+
+ private:
+  int fd_;
+};
+
+enum class EntryKind { absent, regular, directory, link, other };
+
+/// What lies under a name, links not followed.
+struct Entry {
+  EntryKind kind = EntryKind::absent;
+  unsigned mode = 0;      // permission bits
+  std::size_t links = 0;  // hard links
+};
+
+class Directory {
+ public:
+  /// No PEM file that this program handles comes near it.
+  static constexpr std::size_t largest_file = std::size_t{1} << 20;
+
+  /// Follows links; an empty path is the working directory.
+  static Directory open(const std::filesystem::path& path);
+
+  /// Held until the Directory goes away, by a crash too: flock(2) on the directory itself leaves no
+  /// lock file. Waits for whoever holds it.
+  void lock();
+  /// Device and inode: equal for two paths to the same directory.
+  [[nodiscard]] std::pair<dev_t, ino_t> identity() const noexcept { return identity_; }
+  /// `name` with this directory's path, for messages and results.
+  [[nodiscard]] std::string path_of(const std::string& name) const;
+
+  [[nodiscard]] Entry look(const std::string& name) const;
+  /// A directory in this one. A link to a directory is followed only if `follow` says so.
+  [[nodiscard]] Directory open_directory(const std::string& name, bool follow) const;
+  /// A regular file of at most `largest_file`. A link is followed only if `follow` says so, and the
+  /// mode is that of the file it leads to. Never blocks.
+  [[nodiscard]] File read(const std::string& name, bool follow) const;
+
+  void make_directory(const std::string& name) const;
+  /// Makes a file that was not there, and waits until its bytes are on the disk.
+  void write_new(const File& file) const;
+  /// What the last line of a file of lines is: whole, torn by a crash, or of another kind of file.
+  enum class Line { whole, torn, foreign };
+  /// Adds lines to a file in one write and waits for the disk; the file is made if need be, and the
+  /// directory synced. A torn last line is cut off, a whole one that lacks its newline gets it, and
+  /// a file of another kind is refused.
+  void append_lines(const std::string& name, std::string_view lines,
+                    Line (*judge)(std::string_view last_line)) const;
+  /// Renames within this directory; a file that has the new name is never replaced.
+  void rename_new(const std::string& from, const std::string& to) const;
+  /// Removes a file or a link; nothing happens if it is not there.
+  void remove(const std::string& name) const;
+  /// Removes an empty directory.
+  void remove_directory(const std::string& name) const;
+  /// Waits until the names in this directory are on the disk.
+  void sync() const;
+
+ private:
+  Directory(Descriptor descriptor, std::filesystem::path path);
+
+  [[noreturn]] void fail(std::string_view doing, const std::string& name, int error) const;
+
+  Descriptor descriptor_;
+  std::filesystem::path path_;
+  std::pair<dev_t, ino_t> identity_;
+};
+
+}  // namespace pki

@@ -1,0 +1,94 @@
+#include "store/pair.h"
+
+#include <fmt/format.h>
+
+#include "pki/error.h"
+
+namespace pki {
+namespace {
+
+bool is_there(const Place& place) {
+  return place.directory->look(place.name).kind != EntryKind::absent;
+}
+
+// What is wrong with a file's contents is said with its name.
+template <class Parse>
+auto parse_file(const Place& place, const File& file, Parse parse) {
+  try {
+    return parse(as_text(file.contents));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", place.path(), error.what()),
+                error.hint().empty() ? "put the right PEM file there" : error.hint());
+  }
+}
+
+Certificate read_certificate_at(const Place& place, bool follow_links) {
+  return parse_file(place, place.directory->read(place.name, follow_links), Certificate::from_pem);
+}
+
+Pair::StoredKey read_key_at(const Place& place, bool follow_links) {
+  const File file = place.directory->read(place.name, follow_links);
+  return {parse_file(place, file, Key::from_pem), file.mode};
+}
+
+bool match(const Place& certificate, const Place& key) {
+  try {
+    return read_certificate_at(certificate, false).public_key() ==
+           read_key_at(key, false).key.public_key();
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+void finish(const Place& place) {
+  place.directory->rename_new(place.pending().name, place.name);
+  place.directory->sync();
+}
+
+}  // namespace
+
+void Pair::recover() const {
+  const Place pending_certificate = certificate_.pending();
+  const Place pending_key = key_.pending();
+  const bool certificate_waits = pki::is_there(pending_certificate);
+  const bool key_waits = pki::is_there(pending_key);
+  if (!certificate_waits && !key_waits) return;
+
+  if (has_certificate() != has_key()) {
+    if (has_certificate() && key_waits && match(certificate_, pending_key)) finish(key_);
+    if (has_key() && certificate_waits && match(pending_certificate, key_)) finish(certificate_);
+    return;
+  }
+  pending_certificate.directory->remove(pending_certificate.name);
+  pending_key.directory->remove(pending_key.name);
+}
+
+bool Pair::has_certificate() const { return pki::is_there(certificate_); }
+
+bool Pair::has_key() const { return pki::is_there(key_); }
+
+bool Pair::is_there() const {
+  const bool certificate_there = has_certificate();
+  const bool key_there = has_key();
+  if (certificate_there == key_there) return certificate_there;
+  const Place& missing = certificate_there ? key_ : certificate_;
+  const Place& present = certificate_there ? certificate_ : key_;
+  throw Error(fmt::format("{} is missing, but {} is there", missing.path(), present.path()),
+              "put the missing file back, or move the other one away");
+}
+
+Certificate Pair::read_certificate(bool follow_links) const {
+  return read_certificate_at(certificate_, follow_links);
+}
+
+Pair::StoredKey Pair::read_key(bool follow_links) const { return read_key_at(key_, follow_links); }
+
+Staged Pair::stage(const Certificate& certificate, const Key& key) const {
+  std::vector<Staged::Placed> files;
+  files.push_back(
+      {certificate_.directory, {certificate_.name, certificate.pem(), File::public_mode}});
+  files.push_back({key_.directory, {key_.name, key.pem(), File::secret_mode}});
+  return Staged::as_files(std::move(files));
+}
+
+}  // namespace pki

@@ -1,0 +1,47 @@
+// A certificate and its key on the disk: the root's two files, or a leaf's.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "pki/certificate.h"
+#include "pki/key.h"
+#include "store/directory.h"
+#include "store/writer.h"
+
+namespace pki {
+
+class Pair {
+ public:
+  Pair(Place certificate, Place key) : certificate_(std::move(certificate)), key_(std::move(key)) {}
+
+  /// After a run that was killed: finishes the publication of a pair of which one file has its name
+  /// already and the other, which matches it, is pending; clears pending files that belong to
+  /// nothing published. Leaves everything alone where neither is certain.
+  void recover() const;
+
+  [[nodiscard]] bool has_certificate() const;
+  [[nodiscard]] bool has_key() const;
+  /// Throws an Error that names the missing file where only one is there.
+  [[nodiscard]] bool is_there() const;
+
+  struct StoredKey {
+    Key key;
+    unsigned mode;  // of the file
+  };
+  /// Both throw an Error that names the file.
+  [[nodiscard]] Certificate read_certificate(bool follow_links) const;
+  [[nodiscard]] StoredKey read_key(bool follow_links) const;
+
+  /// Ready to be published: the certificate first, so that no reader ever finds a key without one.
+  [[nodiscard]] Staged stage(const Certificate& certificate, const Key& key) const;
+
+  [[nodiscard]] const Place& certificate() const noexcept { return certificate_; }
+  [[nodiscard]] const Place& key() const noexcept { return key_; }
+
+ private:
+  Place certificate_;
+  Place key_;
+};
+
+}  // namespace pki

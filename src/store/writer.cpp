@@ -1,0 +1,80 @@
+#include "store/writer.h"
+
+#include <fmt/format.h>
+
+#include "pki/error.h"
+
+namespace pki {
+namespace {
+
+// One name serves every staged directory: under the lock there is only one at a time. A name made
+// of the target's could be longer than a file system allows.
+constexpr const char* staging_name = ".pki.new";
+
+}  // namespace
+
+Staged Staged::as_directory(const Directory& parent, const std::string& name,
+                            const std::vector<File>& files) {
+  Staged staged;
+  parent.make_directory(staging_name);
+  staged.moves_.push_back({{&parent, staging_name}, name, {}, true});
+  Move& move = staged.moves_.back();
+  const Directory directory = parent.open_directory(staging_name, false);
+  for (const File& file : files) {
+    move.contents.push_back(file.name);
+    directory.write_new(file);
+  }
+  directory.sync();
+  return staged;
+}
+
+Staged Staged::as_files(std::vector<Placed> files) {
+  Staged staged;
+  for (Placed& placed : files) {
+    const Place place{placed.directory, placed.file.name};
+    placed.file.name = place.pending().name;
+    placed.directory->write_new(placed.file);
+    staged.moves_.push_back({place.pending(), place.name, {}, false});
+  }
+  for (const Move& move : staged.moves_) move.from.directory->sync();
+  return staged;
+}
+
+void Staged::publish() {
+  for (Move& move : moves_) {
+    move.from.directory->rename_new(move.from.name, move.to);
+    move.published = true;
+    move.from.directory->sync();
+  }
+}
+
+Staged::~Staged() {
+  // Once the first of several files is published the others belong to it, and the next run finishes
+  // the job: see Pair::recover.
+  if (!moves_.empty() && moves_.front().published) return;
+  for (const Move& move : moves_) {
+    try {
+      if (move.is_directory) {
+        clear(*move.from.directory, move.contents);
+      } else {
+        move.from.directory->remove(move.from.name);
+      }
+    } catch (const Error&) {
+      // We are here because something failed already, and that is being reported. The next run
+      // clears what stays.
+    }
+  }
+}
+
+void Staged::clear(const Directory& parent, const std::vector<std::string>& names) {
+  switch (parent.look(staging_name).kind) {
+    case EntryKind::absent: return;
+    case EntryKind::directory: break;
+    default: parent.remove(staging_name); return;
+  }
+  const Directory staging = parent.open_directory(staging_name, false);
+  for (const std::string& name : names) staging.remove(name);
+  parent.remove_directory(staging_name);
+}
+
+}  // namespace pki

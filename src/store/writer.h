@@ -1,0 +1,64 @@
+// Publishing files so that a reader sees all of them or none, whatever is killed or full.
+//
+// Everything is first staged under a name of our own beside its place, and is on the disk before
+// the first rename. A name that is in use is never replaced. What a killed run left staged is found
+// by its fixed name, under the lock that every run takes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "pki/file.h"
+#include "store/directory.h"
+
+namespace pki {
+
+/// A file's place. The Directory must outlive it.
+struct Place {
+  const Directory* directory;
+  std::string name;
+
+  [[nodiscard]] std::string path() const { return directory->path_of(name); }
+  /// Where it waits until it is published.
+  [[nodiscard]] Place pending() const { return {directory, "." + name + ".new"}; }
+};
+
+/// Files that are on the disk, but not yet under their names. Removed again unless published.
+class Staged {
+ public:
+  /// A new directory `name` in `parent` with `files` in it. Published by one rename.
+  static Staged as_directory(const Directory& parent, const std::string& name,
+                             const std::vector<File>& files);
+  /// Files that go into directories that are there already. Published one after the other, in
+  /// order; a crash between two renames leaves the rest pending for the next run.
+  struct Placed {
+    const Directory* directory;
+    File file;
+  };
+  static Staged as_files(std::vector<Placed> files);
+
+  Staged(Staged&&) noexcept = default;
+  Staged& operator=(Staged&&) = delete;
+  ~Staged();
+
+  /// On return the files are under their names, and that is on the disk. Throws Error.
+  void publish();
+
+  /// Removes what a killed run staged in `parent` by as_directory with files of these names.
+  static void clear(const Directory& parent, const std::vector<std::string>& names);
+
+ private:
+  struct Move {
+    Place from;
+    std::string to;
+    std::vector<std::string> contents;  // what is in it, if it is a directory
+    bool is_directory = false;
+    bool published = false;
+  };
+
+  Staged() = default;
+
+  std::vector<Move> moves_;
+};
+
+}  // namespace pki
