@@ -1,0 +1,38 @@
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <iostream>
+
+#include "base/openssl.h"
+#include "cli/cli.h"
+
+namespace {
+
+void prepare_process() {
+  // A file must never get descriptor 0, 1 or 2: a message would be written into it.
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) < 0) _exit(1);
+  }
+  // Private keys are in memory: no core dumps, and no tracer but root.
+  (void)::prctl(PR_SET_DUMPABLE, 0);
+  const struct rlimit none = {0, 0};
+  (void)::setrlimit(RLIMIT_CORE, &none);
+  // Both become errors of write(2), which are reported like any other.
+  (void)std::signal(SIGXFSZ, SIG_IGN);
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  pki::start_openssl_for_one_job();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  prepare_process();
+  const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+  const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  return static_cast<int>(
+      pki::cli::run(arguments, {std::cout, std::cerr, ::isatty(STDOUT_FILENO) == 1, now}));
+}

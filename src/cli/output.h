@@ -1,0 +1,55 @@
+// The one place that talks to people and scripts.
+//
+// stdout carries results: with --json one document, on a terminal what was made and the next step,
+// else nothing. stderr carries the rest, a line each, beginning with "pki: ".
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "cli/cli.h"
+#include "pki/ca.h"
+#include "pki/error.h"
+
+namespace spdlog {
+class logger;
+}
+
+namespace pki::cli {
+
+enum class Verbosity { quiet, normal, verbose };
+
+class Output {
+ public:
+  explicit Output(const Environment& environment);
+  ~Output();
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+
+  void set_verbosity(Verbosity verbosity);
+  void set_json(bool json) { json_ = json; }
+
+  void error(const Error& error);
+  void warning(std::string_view line);  // not with --quiet
+  void note(std::string_view line);     // not with --quiet
+  void detail(std::string_view line);   // with --verbose
+
+  /// What a person asked to read: help, the version.
+  void text(std::string_view text);
+  void usage_after_mistake(std::string_view usage);
+  void issued(const Issued& issued, const CaFiles& files);
+
+  [[nodiscard]] Instant now() const { return environment_.now; }
+
+  /// Throws Error if stdout did not take all that was written to it.
+  void finish();
+
+ private:
+  Environment environment_;
+  std::unique_ptr<spdlog::logger> log_;
+  Verbosity verbosity_ = Verbosity::normal;
+  bool json_ = false;
+};
+
+}  // namespace pki::cli
