@@ -1,0 +1,228 @@
+#include "pki/ca.h"
+
+#include "support.h"
+
+using namespace pki;
+using namespace std::chrono;
+namespace fs = std::filesystem;
+
+namespace {
+
+CaFiles files_in(const fs::path& directory) {
+  return {directory / "minica.pem", directory / "minica-key.pem", directory};
+}
+
+LeafRequest for_host(const char* name) {
+  LeafRequest request;
+  request.sans = {DnsName::parse(name)};
+  return request;
+}
+
+Issued issue(const fs::path& directory, const LeafRequest& request, Instant now = test::now) {
+  return Ca(files_in(directory)).issue(request, now);
+}
+
+std::size_t count_entries(const fs::path& directory) {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(directory), {}));
+}
+
+}  // namespace
+
+TEST_CASE("ca: the first run makes a root, a leaf and a ledger; the second changes nothing") {
+  const test::TemporaryDirectory home;
+  const Issued first = issue(home.path(), for_host("bouncerhost"));
+  CHECK(first.status == Issued::Status::issued);
+  CHECK(first.root_is_new);
+  CHECK(first.warnings.empty());
+  CHECK(count_entries(home.path()) == 4);
+  CHECK(test::mode_of(home.path() / "minica-key.pem") == 0600);
+  CHECK(test::mode_of(home.path() / "minica.pem") == 0644);
+  CHECK(test::mode_of(home.path() / "bouncerhost") == 0755);
+  CHECK(test::mode_of(first.key_file) == 0600);
+  CHECK(test::mode_of(first.certificate_file) == 0644);
+  const std::string ledger = test::read_file(home.path() / "minica-index.txt");
+  CHECK(std::ranges::count(ledger, '\n') == 2);
+  CHECK(test::contains(ledger, first.certificate.serial().text()));
+
+  const Issued second = issue(home.path(), for_host("bouncerhost"), test::now + days{300});
+  CHECK(second.status == Issued::Status::unchanged);
+  CHECK(!second.root_is_new);
+  CHECK(second.certificate.fingerprint() == first.certificate.fingerprint());
+  CHECK(test::read_file(home.path() / "minica-index.txt") == ledger);
+}
+
+TEST_CASE("ca: several leaves under one Ca, all in the ledger") {
+  const test::TemporaryDirectory home;
+  Ca ca(files_in(home.path()));
+  for (const char* name : {"a", "b", "c"}) {
+    CHECK(ca.issue(for_host(name), test::now).root_is_new == (std::string_view(name) == "a"));
+  }
+  CHECK(std::ranges::count(test::read_file(home.path() / "minica-index.txt"), '\n') == 4);
+}
+
+TEST_CASE("ca: default lifetimes, and dates a little in the past") {
+  const test::TemporaryDirectory home;
+  const Issued leaf = issue(home.path(), for_host("a"));
+  const Validity validity = leaf.certificate.validity();
+  CHECK(validity.not_before == test::now - minutes{5});
+  CHECK(validity.not_after == sys_days{2028y / 12 / 24} + hours{12} - minutes{5} - seconds{1});
+  LeafRequest request = for_host("b");
+  request.lifetime = days{90};
+  CHECK(issue(home.path(), request).certificate.validity().length() == days{90});
+}
+
+TEST_CASE("ca: an expiring leaf is said so, within 30 days or a third of its lifetime") {
+  struct Row {
+    int lifetime;
+    int age;
+    Issued::Status status;
+  };
+  const Row rows[] = {{760, 729, Issued::Status::unchanged}, {760, 731, Issued::Status::expiring},
+                      {760, 761, Issued::Status::expiring},  {9, 0, Issued::Status::unchanged},
+                      {9, 5, Issued::Status::unchanged},     {9, 7, Issued::Status::expiring}};
+  for (const Row& row : rows) {
+    CAPTURE(row.lifetime);
+    CAPTURE(row.age);
+    const test::TemporaryDirectory home;
+    LeafRequest request = for_host("a");
+    request.lifetime = days{row.lifetime};
+    (void)issue(home.path(), request);
+    CHECK(issue(home.path(), request, test::now + days{row.age}).status == row.status);
+  }
+}
+
+TEST_CASE("ca: a leaf that differs from the request is named and left alone") {
+  const test::TemporaryDirectory home;
+  LeafRequest request = for_host("a.test");
+  request.lifetime = days{90};
+  const Issued made = issue(home.path(), request);
+  const std::string before = test::read_file(made.certificate_file);
+
+  const auto refusal = [&](const LeafRequest& other) {
+    return test::error_of([&] { (void)issue(home.path(), other); });
+  };
+  LeafRequest names = request;
+  names.sans.emplace_back(IpAddress::parse("::1"));
+  CHECK(test::contains(refusal(names), "names a.test there, a.test,::1 asked for"));
+  LeafRequest key = request;
+  key.key_type = KeyType::rsa2048;
+  CHECK(test::contains(refusal(key), "key type p256 there, rsa2048 asked for"));
+  LeafRequest lifetime = request;
+  lifetime.lifetime = days{91};
+  CHECK(test::contains(refusal(lifetime), "lifetime 90 days there, 91 days asked for"));
+  LeafRequest usage = request;
+  usage.profile = profiles::peer;
+  CHECK(test::contains(refusal(usage), "usage server there, server and client asked for"));
+  CHECK(test::read_file(made.certificate_file) == before);
+
+  // What was not asked for does not differ.
+  LeafRequest open = for_host("A.TEST");
+  fs::rename(home.path() / "a.test", home.path() / "A.TEST");
+  CHECK(issue(home.path(), open).status == Issued::Status::unchanged);
+}
+
+TEST_CASE("ca: another root's leaf, or a key that does not match, is not taken for ours") {
+  const test::TemporaryDirectory home;
+  const test::TemporaryDirectory other;
+  (void)issue(home.path(), for_host("a"));
+  (void)issue(other.path(), for_host("a"));
+  fs::remove_all(home.path() / "a");
+  fs::copy(other.path() / "a", home.path() / "a");
+  CHECK(test::contains(test::error_of([&] { (void)issue(home.path(), for_host("a")); }),
+                       "not signed by this root"));
+  const Issued b = issue(home.path(), for_host("b"));
+  fs::copy_file(other.path() / "a" / "key.pem", b.key_file, fs::copy_options::overwrite_existing);
+  CHECK(test::contains(test::error_of([&] { (void)issue(home.path(), for_host("b")); }),
+                       "does not match"));
+}
+
+TEST_CASE("ca: without its root a leaf that is there is refused, and no root is made") {
+  const test::TemporaryDirectory home;
+  (void)issue(home.path(), for_host("a"));
+  fs::remove(home.path() / "minica.pem");
+  CHECK(test::contains(test::error_of([&] { (void)issue(home.path(), for_host("a")); }),
+                       "minica.pem is missing"));
+  fs::remove(home.path() / "minica-key.pem");
+  CHECK(
+      test::contains(test::error_of([&] { (void)issue(home.path(), for_host("a")); }), "its root"));
+  CHECK(!fs::exists(home.path() / "minica.pem"));
+}
+
+TEST_CASE(
+    "ca: a leaf goes into a directory that provisioning made, and leaves the rest of it alone") {
+  const test::TemporaryDirectory home;
+  fs::create_directory(home.path() / "a");
+  fs::permissions(home.path() / "a", fs::perms(0750));
+  test::write_file(home.path() / "a" / "dh.pem", "mine");
+  const Issued made = issue(home.path(), for_host("a"));
+  CHECK(test::mode_of(home.path() / "a") == 0750);
+  CHECK(test::mode_of(made.key_file) == 0600);
+  CHECK(test::read_file(home.path() / "a" / "dh.pem") == "mine");
+  CHECK(count_entries(home.path() / "a") == 3);
+  CHECK(issue(home.path(), for_host("a")).status == Issued::Status::unchanged);
+}
+
+// What a run that was killed between two renames leaves behind.
+TEST_CASE("ca: an interrupted publication is finished when it matches, and else refused") {
+  const test::TemporaryDirectory home;
+  (void)issue(home.path(), for_host("a"));
+  const fs::path key = home.path() / "minica-key.pem";
+  const fs::path pending = home.path() / ".minica-key.pem.new";
+  const std::string root = test::read_file(home.path() / "minica.pem");
+
+  fs::rename(key, pending);
+  CHECK(issue(home.path(), for_host("b")).status == Issued::Status::issued);
+  CHECK(fs::exists(key));
+  CHECK(!fs::exists(pending));
+
+  fs::rename(home.path() / "minica.pem", home.path() / ".minica.pem.new");
+  CHECK(issue(home.path(), for_host("b")).status == Issued::Status::unchanged);
+  CHECK(test::read_file(home.path() / "minica.pem") == root);
+
+  fs::remove(key);
+  fs::copy_file(home.path() / "a" / "key.pem", pending);  // not the root's
+  CHECK(test::contains(test::error_of([&] { (void)issue(home.path(), for_host("b")); }),
+                       "minica-key.pem is missing"));
+  CHECK(fs::exists(pending));
+}
+
+TEST_CASE("ca: pending files that belong to nothing are cleared") {
+  const test::TemporaryDirectory home;
+  test::write_file(home.path() / ".minica.pem.new", "half");
+  test::write_file(home.path() / ".minica-key.pem.new", "half");
+  (void)issue(home.path(), for_host("a"));
+  CHECK(count_entries(home.path()) == 4);
+}
+
+TEST_CASE("ca: a leaf ends with its root, and an expired or future root signs nothing") {
+  const test::TemporaryDirectory home;
+  (void)issue(home.path(), for_host("a"));
+  const Instant end = sys_days{2126y / 11 / 24} + hours{12} - minutes{5} - seconds{1};
+  const Issued late = issue(home.path(), for_host("b"), end - days{100});
+  CHECK(late.certificate.validity().not_after == end);
+  CHECK(late.warnings.size() == 1);
+  CHECK(test::contains(
+      test::error_of([&] { (void)issue(home.path(), for_host("c"), end + seconds{1}); }),
+      "expired"));
+  CHECK(test::contains(
+      test::error_of([&] { (void)issue(home.path(), for_host("c"), test::now - days{1}); }),
+      "not valid before"));
+  CHECK(!fs::exists(home.path() / "c"));
+}
+
+TEST_CASE("ca: two roots share a directory, each with its own ledger") {
+  const test::TemporaryDirectory home;
+  (void)issue(home.path(), for_host("a"));
+  const CaFiles second{home.path() / "db.pem", home.path() / "db-key.pem", home.path()};
+  (void)Ca(second).issue(for_host("b"), test::now);
+  CHECK(fs::exists(home.path() / "db-index.txt"));
+  const CaFiles clash{home.path() / "x.pem", home.path() / "x-index.txt", home.path()};
+  CHECK_THROWS_AS(Ca{clash}, Error);
+}
+
+TEST_CASE("ca: a new root has the type that is asked for") {
+  const test::TemporaryDirectory home;
+  (void)Ca(files_in(home.path()), KeyType::p384).issue(for_host("a"), test::now);
+  const Certificate root = Certificate::from_pem(test::read_file(home.path() / "minica.pem"));
+  CHECK(root.public_key().type() == KeyType::p384);
+}
