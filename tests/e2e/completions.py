@@ -1,0 +1,361 @@
+#!/usr/bin/python3
+"""The completions, each asked in its own shell.
+
+bash and zsh run in a pseudo terminal, where the tests type a command line and a TAB and read what
+appears. fish tells by its `complete -C`. What is to be offered comes from `pki COMMAND --help` and
+from the values that the program takes, not from a list in here.
+
+    PKI=build/pki tests/e2e/completions.py
+"""
+
+import fcntl
+import os
+import re
+import select
+import shlex
+import shutil
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+import unittest
+from pathlib import Path
+
+from docs import OPTIONS_WITH_VALUES, PKI, TREE, commands, options_in_help, values
+
+COMPLETIONS = TREE / "completions"
+
+DIRECTORIES = {"certs", "sub directory"}
+FILES = {"root.pem", "root-key.pem", "spare root.pem"}
+
+PATIENCE = 20  # seconds; all of it takes one or two
+
+
+# --- Shells ---------------------------------------------------------------------------------------
+
+
+class Sandbox:
+    """A home directory of its own, and a working directory with files to complete."""
+
+    def __init__(self) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="pki-completions-")
+        self.home = Path(self._temporary.name).resolve()
+        self.work = self.home / "work"
+        for name in DIRECTORIES:
+            (self.work / name).mkdir(parents=True)
+        for name in FILES:
+            (self.work / name).touch()
+        # fish loads completions only for what it finds.
+        (self.home / "bin").mkdir()
+        (self.home / "bin/pki").symlink_to(PKI)
+        self.environment = {
+            "PATH": f"{self.home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(self.home),
+            "ZDOTDIR": str(self.home),
+            "BASH_COMPLETION_USER_DIR": str(self.home),
+            "INPUTRC": "/dev/null",
+            "LC_ALL": "C.UTF-8",
+            "TERM": "dumb",
+        }
+
+    def close(self) -> None:
+        self._temporary.cleanup()
+
+
+class Terminal:
+    """An interactive shell in a pseudo terminal.
+
+    Its startup file must make the prompt PROMPT, and let the keys REPORT print the line that is
+    being edited between <LINE> and </LINE>, and clear it.
+    """
+
+    PROMPT = "READY> "
+    REPORT = "\x18\x05"  # ^X^E
+
+    def __init__(self, command: list[str], sandbox: Sandbox) -> None:
+        self._terminal, theirs = os.openpty()
+        # Wide and high: no line is wrapped, and no list has pages.
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 1000, 1000, 0, 0))
+        self._shell = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=sandbox.work,
+            env=sandbox.environment,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        try:
+            self._read_to(self.PROMPT)
+        except AssertionError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._shell.kill()
+        self._shell.wait()
+        os.close(self._terminal)
+
+    def complete(self, line: str) -> tuple[str, str]:
+        """Types the line and a TAB. What appears, and the line after that."""
+        os.write(self._terminal, f"{line}\t{self.REPORT}".encode())
+        shown = self._read_to("<LINE>")
+        edited = self._read_to("</LINE>")
+        self._read_to(self.PROMPT)
+        return shown.replace("\r", ""), edited
+
+    def _read_to(self, mark: str) -> str:
+        """What appears up to a mark, which is passed over."""
+        seen = b""
+        end = time.monotonic() + PATIENCE
+        while not seen.endswith(mark.encode()):
+            ready, _, _ = select.select([self._terminal], [], [], max(0, end - time.monotonic()))
+            try:
+                byte = os.read(self._terminal, 1) if ready else b""
+            except OSError:  # what Linux says when the other end is closed
+                byte = b""
+            if not byte:
+                raise AssertionError(f"no {mark!r}, but {seen!r}")
+            seen += byte
+        return seen.decode().removesuffix(mark)
+
+
+# --- What every shell must do ---------------------------------------------------------------------
+
+
+class Cases:
+    """Mixed into a TestCase, which says how to ask: choices(line) is the set of words that are
+    offered for the last word of the line, without what precedes its '='."""
+
+    separators = (" ", "=")
+    path_separators = (" ", "=")
+
+    def choices(self, line: str) -> set[str]:
+        raise NotImplementedError
+
+    def offers(self, line: str, expected: set[str]) -> None:
+        with self.subTest(line):
+            self.assertEqual(self.choices(line), expected)
+
+    def test_options(self):
+        self.offers("pki --", set(options_in_help()))
+        for command in commands():
+            self.offers(f"pki {command} --", set(options_in_help(command)))
+        self.offers("pki issue --d", {"--days", "--domains"})
+        self.offers("pki --domains host --q", {"--quiet"})
+
+    def test_commands(self):
+        self.offers("pki i", {command for command in commands() if command.startswith("i")})
+        self.assertLessEqual(commands(), self.choices("pki "))
+        self.offers("pki --json i", set())
+        self.offers("pki issue i", set())
+
+    def test_values(self):
+        for option in OPTIONS_WITH_VALUES:
+            for separator in self.separators:
+                words = option + separator
+                some = {value for value in values(option) if value.startswith("rsa")}
+                self.offers(f"pki {words}", set(values(option)))
+                self.offers(f"pki {words}rsa", some)
+                self.offers(f"pki issue --domains=host --days 9 {words}", set(values(option)))
+
+    def test_files(self):
+        for option in ["--ca-cert", "--ca-key"]:
+            for separator in self.path_separators:
+                self.offers(f"pki {option}{separator}", FILES | DIRECTORIES)
+                self.offers(f"pki {option}{separator}ro", {"root.pem", "root-key.pem"})
+                self.offers(f"pki issue --json {option}{separator}sp", {"spare root.pem"})
+
+    def test_directories(self):
+        for separator in self.path_separators:
+            self.offers(f"pki --out{separator}", DIRECTORIES)
+            self.offers(f"pki --out{separator}c", {"certs"})
+
+    def test_nothing(self):
+        for option in ["--domains", "--ip-addresses", "--days"]:
+            for separator in self.separators:
+                self.offers(f"pki {option}{separator}", set())
+                self.offers(f"pki {option}{separator}r", set())
+        self.offers("pki --domains=host,r", set())
+        self.offers("pki --json=", set())
+
+
+class TerminalCases(Cases):
+    @classmethod
+    def setUpClass(cls):
+        sandbox = Sandbox()
+        cls.addClassCleanup(sandbox.close)
+        cls.terminal = Terminal(cls.prepare(sandbox), sandbox)
+        cls.addClassCleanup(cls.terminal.close)
+
+    @classmethod
+    def prepare(cls, sandbox: Sandbox) -> list[str]:
+        """Writes the startup file. The command that starts the shell."""
+        raise NotImplementedError
+
+    def listed(self, shown: str) -> list[str]:
+        """The choices, as the shell lists them if there are several."""
+        raise NotImplementedError
+
+    def choices(self, line: str) -> set[str]:
+        shown, edited = self.terminal.complete(line)
+        words = self.listed(shown)
+        if not words and edited != line:
+            words = [shlex.split(edited)[-1]]  # there was one, and it was taken
+        return {word.rpartition("=")[2].rstrip("/") for word in words}
+
+    def test_what_is_inserted(self):
+        for line, either in [
+            ("pki --dom", {"pki --domains ", "pki --domains="}),
+            ("pki i", {"pki issue "}),
+            ("pki --key-type=e", {"pki --key-type=ed25519 "}),
+            ("pki --ca-cert 'sp", {"pki --ca-cert 'spare root.pem' "}),
+        ]:
+            self.inserts(line, either)
+        for separator in self.path_separators:
+            option = f"pki --ca-cert{separator}"
+            self.inserts(option + "sp", {option + r"spare\ root.pem "})
+            option = f"pki --out{separator}"
+            self.inserts(option + "c", {option + "certs/"})
+
+    def inserts(self, line: str, either: set[str]) -> None:
+        with self.subTest(line):
+            self.assertIn(self.terminal.complete(line)[1], either)
+
+    def test_redirection(self):
+        self.offers("pki --json > ro", {"root.pem", "root-key.pem"})
+        self.offers("pki --json 2>ro", {"root.pem", "root-key.pem"})
+
+
+# --- The shells -----------------------------------------------------------------------------------
+
+
+class Bash(TerminalCases, unittest.TestCase):
+    """With the completion in its startup file, and nothing else."""
+
+    load = f". {shlex.quote(str(COMPLETIONS / 'pki.bash'))}"
+    startup = """
+        PS1='READY> '
+        bind 'set bell-style none'
+        bind 'set completion-display-width 0'
+        bind 'set completion-query-items 0'
+        bind 'set enable-bracketed-paste off'
+        bind 'set page-completions off'
+        bind 'set show-all-if-ambiguous on'
+        report() {
+            printf '<LINE>%s</LINE>\\n' "$READLINE_LINE"
+            READLINE_LINE= READLINE_POINT=0
+        }
+        bind -x '"\\C-x\\C-e": report'
+        """
+
+    @classmethod
+    def prepare(cls, sandbox):
+        startup_file = sandbox.home / "bashrc"
+        startup_file.write_text(cls.load + cls.startup)
+        return ["bash", "--noprofile", "--rcfile", str(startup_file), "-i"]
+
+    def listed(self, shown):
+        # The line that was typed, the choices, and the line again.
+        return shown.split("\n")[1:-2]
+
+    def test_one_dash(self):
+        for separator in self.separators:
+            self.offers(f"pki -key-type{separator}", set(values("--key-type")))
+        for separator in self.path_separators:
+            self.offers(f"pki -out{separator}", DIRECTORIES)
+
+    def test_addresses_with_colons(self):
+        for address in ["fe80:", "fe80::", "fe80::r"]:
+            self.offers(f"pki --ip-addresses {address}", set())
+            self.offers(f"pki --ip-addresses={address}", set())
+
+
+class BashWithBashCompletion(Bash):
+    """Found and loaded by the bash-completion package, under the name that it is installed by."""
+
+    load = ". /usr/share/bash-completion/bash_completion"
+
+    @classmethod
+    def prepare(cls, sandbox):
+        if not Path(cls.load.split()[1]).exists():
+            raise FileNotFoundError("bash-completion is not installed")
+        (sandbox.home / "completions").mkdir()
+        shutil.copy(COMPLETIONS / "pki.bash", sandbox.home / "completions/pki")
+        return super().prepare(sandbox)
+
+    def test_behind_sudo(self):
+        self.offers("sudo pki --d", {"--days", "--domains"})
+        for separator in self.separators:
+            self.offers(f"sudo pki --key-type{separator}", set(values("--key-type")))
+            self.offers(f"sudo pki --out{separator}", DIRECTORIES)
+
+
+class BashWithoutEqualsSign(Bash):
+    """Where '=' was taken out of COMP_WORDBREAKS. readline then finds no path behind one."""
+
+    load = Bash.load + "; COMP_WORDBREAKS=${COMP_WORDBREAKS//=}"
+    path_separators = (" ",)
+
+    def test_no_paths(self):
+        for option in ["--ca-cert", "--ca-key", "--out"]:
+            self.offers(f"pki {option}=", set())
+            self.offers(f"pki {option}=r", set())
+
+
+class Zsh(TerminalCases, unittest.TestCase):
+    startup = f"""
+        fpath=({shlex.quote(str(COMPLETIONS))} $fpath)
+        autoload -Uz compinit
+        compinit -D -u
+        zmodload zsh/complist
+        PS1='READY> '
+        unset zle_bracketed_paste
+        setopt no_always_last_prompt no_auto_menu no_beep no_list_ambiguous no_prompt_sp
+        zstyle ':completion:*' verbose no
+        zstyle ':completion:*:default' list-colors {{no,fi,di}}='<CHOICE>' {{lc,rc}}= ec='</CHOICE>'
+        report() {{
+            zle -I
+            print -r -- "<LINE>$BUFFER</LINE>"
+            BUFFER=
+        }}
+        zle -N report
+        bindkey '^X^E' report
+        """
+
+    @classmethod
+    def prepare(cls, sandbox):
+        (sandbox.home / ".zshrc").write_text(cls.startup)
+        return ["zsh", "-d", "-i"]
+
+    def listed(self, shown):
+        return [shlex.split(word)[0] for word in re.findall("<CHOICE>(.*?)</CHOICE>", shown)]
+
+
+class Fish(Cases, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.sandbox = Sandbox()
+        cls.addClassCleanup(cls.sandbox.close)
+
+    def choices(self, line):
+        ask = "set fish_complete_path $argv[1] $fish_complete_path; complete -C $argv[2]"
+        asked = subprocess.run(
+            ["fish", "--no-config", "-c", ask, COMPLETIONS, line],
+            cwd=self.sandbox.work,
+            env=self.sandbox.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        self.assertEqual((asked.returncode, asked.stderr), (0, ""))
+        words = [choice.partition("\t")[0] for choice in asked.stdout.splitlines()]
+        return {word.rpartition("=")[2].rstrip("/") for word in words}
+
+
+if __name__ == "__main__":
+    unittest.main()
