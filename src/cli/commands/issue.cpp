@@ -79,7 +79,7 @@ std::chrono::days parse_days(const std::string& text) {
   int days = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), days);
   if (error != std::errc{} || end != text.data() + text.size() || days < 1 || days > most) {
-    throw UsageError(fmt::format("--days: {} is no number of days", quote(text)),
+    throw UsageError(fmt::format("--days: {} is not possible", quote(text)),
                      fmt::format("give a whole number from 1 to {}", most));
   }
   return std::chrono::days{days};
