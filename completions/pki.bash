@@ -2,6 +2,41 @@
 #
 # Calls nothing of the bash-completion package, and so works without it too.
 
+# The words of the line up to the cursor's one, split at blanks only: COMP_WORDS splits names at
+# their colons and at-signs too.
+__pki_typed() {
+    local line=${COMP_LINE:0:COMP_POINT}
+    read -ra typed <<<"${line%"${line##*[[:space:]]}"}"
+}
+
+# The directories that hold a certificate, where --out says.
+__pki_names() {
+    local i out=. path
+    for ((i = 1; i < ${#typed[@]}; i++)); do
+        case ${typed[i]} in
+            -out | --out) out=${typed[i + 1]-.} ;;
+            -out=* | --out=*) out=${typed[i]#*=} ;;
+        esac
+    done
+    for path in "$out"/*/cert.pem; do
+        [[ ! -e $path ]] || basename "${path%/cert.pem}"
+    done
+}
+
+# How many words behind the command are no options and no values of one.
+__pki_operands() {
+    local i count=0
+    for ((i = 2; i < ${#typed[@]}; i++)); do
+        case ${typed[i]} in
+            -*=* | -json | -quiet | -verbose | -require-client-cert) ;;
+            --json | --quiet | --verbose | --require-client-cert) ;;
+            -*) ((i++)) ;;
+            *) ((count++)) ;;
+        esac
+    done
+    echo "$count"
+}
+
 _pki() {
     local word=${COMP_WORDS[COMP_CWORD]} cur=$2 option=$3 prefix='' equals='' words=''
 
@@ -16,21 +51,37 @@ _pki() {
     elif [[ $word == *[\<\>] || $option == *[\<\>] ]]; then
         compopt -o default
         return
-    elif [[ -z $cur && -n $word ]]; then
-        return # behind a colon of an IPv6 address
+    fi
+
+    # USER:GROUP comes in one to five words, and the group is what readline replaces.
+    local typed full=${COMP_LINE:0:COMP_POINT}
+    __pki_typed
+    full=${full##*[[:space:]]}
+    if [[ $full == *:* ]]; then
+        option=${typed[${#typed[@]} - 1]}
+        [[ $full != -*=* ]] || option=${full%%=*}
+        [[ $option == -owner || $option == --owner ]] || return # an IPv6 address
+        prefix=''
+        [[ $COMP_WORDBREAKS == *:* ]] || prefix=${2%:*}:
+        mapfile -t COMPREPLY < <(compgen -P "$prefix" -g -- "${full##*:}")
+        return
     fi
     [[ $option != -[!-]* ]] || option=-$option # one dash is as good as two
 
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
-        --domains | --ip-addresses | --days)
+        --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd)
             return
             ;;
-        --ca-cert | --ca-key)
+        --ca-cert | --ca-key | --server-ca | --password-file)
             compopt -o default
             return
             ;;
-        --out)
+        --owner)
+            mapfile -t COMPREPLY < <(compgen -P "$prefix" -u -- "$cur")
+            return
+            ;;
+        --out | --to)
             compopt -o dirnames
             return
             ;;
@@ -40,10 +91,17 @@ _pki() {
         --key-type)
             words='p256 p384 rsa2048 rsa3072 rsa4096 ed25519'
             ;;
+        --profile)
+            words='server client peer'
+            ;;
+        --format)
+            words='pk8 p12 der fullchain libpq'
+            ;;
         *)
-            # No value: the command, which is the first word or left out, or an option.
+            # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue' command=issue
+            local commands='issue config export' command=issue
+            local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
             elif [[ ${COMP_WORDS[1]} != -* ]]; then
@@ -52,8 +110,21 @@ _pki() {
             words+=' --help --version'
             case $command in
                 issue)
-                    words+=' --domains --ip-addresses --ca-cert --ca-key --ca-alg --key-type'
-                    words+=' --days --out --json --quiet --verbose'
+                    words+=' --domains --ip-addresses --user --profile --owner --ca-cert --ca-key'
+                    words+=' --ca-alg --key-type --days --out --json --quiet --verbose'
+                    ;;
+                config)
+                    words+=' --server-ca --require-client-cert --user --dbname --port --ca-cert'
+                    words+=' --out --json --quiet --verbose'
+                    case $(__pki_operands) in
+                        0) words+=" $kinds" ;;
+                        1) words+=" $(__pki_names)" ;;
+                    esac
+                    ;;
+                export)
+                    words+=' --format --password-file --password-fd --to --owner --ca-cert --out'
+                    words+=' --json --quiet --verbose'
+                    [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
                     ;;
             esac
             ;;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "pki/certificate.h"
+#include "pki/file.h"
 #include "pki/key.h"
 #include "pki/names.h"
 #include "pki/profile.h"
@@ -36,13 +37,18 @@ struct CaFiles {
 };
 
 struct LeafRequest {
-  /// At least one. Order is kept; a name that comes twice counts once.
+  /// Order is kept; a name that comes twice counts once.
   std::vector<San> sans;
+  /// A database user instead: the common name of a certificate without other names. One of `sans`
+  /// and `role` must be there, and not both.
+  std::optional<RoleName> role;
   Profile profile = profiles::server;
   /// Nothing: P-256 for a new key, and whatever an existing one is.
   std::optional<KeyType> key_type;
   /// Nothing: the profile's lifetime for a new certificate, and whatever an existing one's is.
   std::optional<std::chrono::days> lifetime;
+  /// Who the key, the certificate and a new directory belong to.
+  Owner owner;
 };
 
 struct Issued {
@@ -74,8 +80,8 @@ class Ca {
   Ca(Ca&&) noexcept;
   Ca& operator=(Ca&&) noexcept;
 
-  /// Makes a key and a certificate in a directory named after the first name, unless they are there
-  /// already and satisfy the request. Throws Error; then nothing was changed.
+  /// Makes a key and a certificate in a directory named after the first name or the role, unless
+  /// they are there already and satisfy the request. Throws Error; then nothing was changed.
   Issued issue(const LeafRequest& request, Instant now);
 
  private:

@@ -15,9 +15,11 @@ struct evp_md_ctx_st;
 struct evp_pkey_ctx_st;
 struct evp_pkey_st;
 struct GENERAL_NAME_st;
+struct PKCS12_st;
 struct pkcs8_priv_key_info_st;
 struct stack_st_ASN1_OBJECT;
 struct stack_st_GENERAL_NAME;
+struct stack_st_X509;
 struct X509_name_st;
 struct x509_st;
 struct x509_store_ctx_st;
@@ -35,9 +37,11 @@ struct OpensslDeleter {
   void operator()(evp_pkey_ctx_st* p) const noexcept;
   void operator()(evp_pkey_st* p) const noexcept;
   void operator()(GENERAL_NAME_st* p) const noexcept;
+  void operator()(PKCS12_st* p) const noexcept;
   void operator()(pkcs8_priv_key_info_st* p) const noexcept;
   void operator()(stack_st_ASN1_OBJECT* p) const noexcept;
   void operator()(stack_st_GENERAL_NAME* p) const noexcept;
+  void operator()(stack_st_X509* p) const noexcept;  // and the certificates in it
   void operator()(X509_name_st* p) const noexcept;
   void operator()(x509_st* p) const noexcept;
   void operator()(x509_store_ctx_st* p) const noexcept;

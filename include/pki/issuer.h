@@ -45,6 +45,7 @@ class Issuer {
   [[nodiscard]] const Key& key() const noexcept { return key_; }
   /// Whether `certificate` names this issuer and bears its signature.
   [[nodiscard]] bool has_signed(const Certificate& certificate) const;
+  [[nodiscard]] bool is_name_constrained() const noexcept;
   /// What Python 3.13's default context and `openssl verify -x509_strict` will miss in this root
   /// ("no subject key identifier"); empty for a root of ours.
   [[nodiscard]] std::string strict_fault() const;

@@ -59,7 +59,9 @@ class Key {
   Key& operator=(const Key&) = delete;
   ~Key() = default;
 
-  /// PKCS#8, not encrypted: what PgBouncer, PostgreSQL and every driver read.
+  /// PKCS#8 (RFC 5958), not encrypted.
+  [[nodiscard]] SecretBytes der() const;
+  /// The same in PEM: what PgBouncer, PostgreSQL and every driver read.
   [[nodiscard]] SecretBytes pem() const;
   [[nodiscard]] PublicKey public_key() const noexcept;
   [[nodiscard]] evp_pkey_st* native() const noexcept { return key_.get(); }

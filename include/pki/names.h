@@ -63,6 +63,26 @@ class IpAddress {
   std::size_t size_ = 0;
 };
 
+/// The name of a database user, as a client certificate's common name.
+///
+/// PostgreSQL compares it byte for byte, and truncates longer names to 63 bytes (NAMEDATALEN).
+class RoleName {
+ public:
+  /// 1 to 63 of ASCII's letters and digits, `_`, `.`, `-`, `@`, `$` and `+`, the first one a
+  /// letter, a digit or `_`: what can also be a directory's name everywhere. Case is kept. Throws
+  /// Error.
+  static RoleName parse(std::string_view text);
+
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+
+  friend bool operator==(const RoleName&, const RoleName&) noexcept = default;
+
+ private:
+  explicit RoleName(std::string text) : text_(std::move(text)) {}
+
+  std::string text_;
+};
+
 /// A subject alternative name.
 using San = std::variant<DnsName, IpAddress>;
 

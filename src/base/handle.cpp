@@ -3,6 +3,7 @@
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/evp.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -19,6 +20,7 @@ void OpensslDeleter::operator()(evp_md_ctx_st* p) const noexcept { EVP_MD_CTX_fr
 void OpensslDeleter::operator()(evp_pkey_ctx_st* p) const noexcept { EVP_PKEY_CTX_free(p); }
 void OpensslDeleter::operator()(evp_pkey_st* p) const noexcept { EVP_PKEY_free(p); }
 void OpensslDeleter::operator()(GENERAL_NAME_st* p) const noexcept { GENERAL_NAME_free(p); }
+void OpensslDeleter::operator()(PKCS12_st* p) const noexcept { PKCS12_free(p); }
 void OpensslDeleter::operator()(pkcs8_priv_key_info_st* p) const noexcept {
   PKCS8_PRIV_KEY_INFO_free(p);
 }
@@ -26,6 +28,9 @@ void OpensslDeleter::operator()(stack_st_ASN1_OBJECT* p) const noexcept {
   EXTENDED_KEY_USAGE_free(p);
 }
 void OpensslDeleter::operator()(stack_st_GENERAL_NAME* p) const noexcept { GENERAL_NAMES_free(p); }
+void OpensslDeleter::operator()(stack_st_X509* p) const noexcept {
+  sk_X509_pop_free(p, X509_free);
+}
 void OpensslDeleter::operator()(X509_name_st* p) const noexcept { X509_NAME_free(p); }
 void OpensslDeleter::operator()(x509_st* p) const noexcept { X509_free(p); }
 void OpensslDeleter::operator()(x509_store_ctx_st* p) const noexcept { X509_STORE_CTX_free(p); }

@@ -35,6 +35,8 @@ void start_openssl_for_one_job() {
        {EVP_sha1(), EVP_sha224(), EVP_sha256(), EVP_sha384(), EVP_sha512()}) {
     check(EVP_add_digest(digest), "starting OpenSSL");
   }
+  // And the cipher of PKCS #12.
+  check(EVP_add_cipher(EVP_aes_256_cbc()), "starting OpenSSL");
   // NIST SP 800-90A's Hash_DRBG needs the SHA-256 that signing needs too; the default, CTR_DRBG,
   // makes OpenSSL set up every cipher it has.
   check(RAND_set_DRBG_type(nullptr, "HASH-DRBG", nullptr, nullptr, "SHA256"), "starting OpenSSL");

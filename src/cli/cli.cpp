@@ -17,7 +17,7 @@ namespace pki::cli {
 namespace {
 
 // A subcommand is the first bare word; without one it is the first row.
-constexpr std::array commands = {&issue_command};
+constexpr std::array commands = {&issue_command, &config_command, &export_command};
 
 constexpr Option common_options[] = {
     {"help", "", "print this and exit (also -h)"},
@@ -60,14 +60,22 @@ std::string wrapped(std::string_view text, std::size_t indent) {
 
 std::string help(const Command& command) {
   constexpr std::size_t indent = 27;
+  const bool is_default = &command == commands.front();
+  std::string usage = is_default ? fmt::format("[{}]", command.name) : std::string(command.name);
+  for (const std::string_view operand : command.operands) usage += fmt::format(" {}", operand);
   std::string out = fmt::format(
-      "Usage: pki [{}] OPTION...\n"
-      "Makes a key and a certificate for a host, signed by a private root that is made\n"
-      "when there is none.\n"
-      "\n"
-      "Examples:\n{}\n"
-      "Options (one dash or two, a space or '=' before the value):\n",
-      command.name, command.examples);
+      "Usage: pki {} OPTION...\n"
+      "{}\n"
+      "Examples:\n{}\n",
+      usage, command.description, command.examples);
+  if (is_default) {
+    out += "Commands (pki COMMAND --help tells more):\n";
+    for (const Command* other : commands) {
+      out += fmt::format("  {:<{}}{}\n", other->name, indent - 2, wrapped(other->summary, indent));
+    }
+    out += '\n';
+  }
+  out += "Options (one dash or two, a space or '=' before the value):\n";
   for (const std::span<const Option> table :
        {command.options, std::span<const Option>(common_options)}) {
     for (const Option& option : table) {
@@ -85,18 +93,23 @@ std::string help(const Command& command) {
 
 struct Normalised {
   std::vector<std::string> options;
-  std::vector<std::string> extra;  // what follows the options
+  std::vector<std::string> operands;
 };
 
 // Go's spelling of options (-name value, --name=value and so on) becomes --name=value, the one that
-// cxxopts reads without a guess. Stops, as Go does, at the first argument that is no option.
+// cxxopts reads without a guess. Where a command takes no operands the first one ends the options,
+// as in Go.
 Normalised normalise(const Command& command, std::span<const std::string> arguments) {
   Normalised out;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (argument.size() < 2 || argument.front() != '-' || argument == "--") {
+      if (argument != "--" && !command.operands.empty()) {
+        out.operands.push_back(argument);
+        continue;
+      }
       const auto rest = arguments.subspan(argument == "--" ? i + 1 : i);
-      out.extra.assign(rest.begin(), rest.end());
+      out.operands.insert(out.operands.end(), rest.begin(), rest.end());
       break;
     }
     std::string_view body = argument;
@@ -161,7 +174,7 @@ Exit dispatch(std::span<const std::string> arguments, Output& output) {
   }
   Normalised normal = normalise(*command, arguments);
   const cxxopts::ParseResult parsed = parse(*command, normal.options);
-  const Arguments given(parsed, std::move(normal.extra));
+  const Arguments given(parsed, std::move(normal.operands));
   if (given.is_on("help")) {
     output.text(help(*command));
     return Exit::done;
@@ -169,6 +182,11 @@ Exit dispatch(std::span<const std::string> arguments, Output& output) {
   if (given.is_on("version")) {
     output.text("pki " PKI_VERSION "\n");
     return Exit::done;
+  }
+  if (!command->operands.empty() && given.operands().size() != command->operands.size()) {
+    throw UsageError(fmt::format("{} takes {} arguments: {}", command->name,
+                                 command->operands.size(), fmt::join(command->operands, " ")),
+                     fmt::format("see pki {} --help", command->name));
   }
   output.set_json(given.is_on("json"));
   output.set_verbosity(given.is_on("verbose") ? Verbosity::verbose
@@ -220,9 +238,9 @@ std::string Arguments::last(std::string_view name, std::string_view otherwise) c
   return values.back();
 }
 
-void Arguments::refuse_extra() const {
-  if (extra_.empty()) return;
-  throw UsageError(fmt::format("extra argument {}", quote(extra_.front())),
+void Arguments::refuse_operands() const {
+  if (operands_.empty()) return;
+  throw UsageError(fmt::format("extra argument {}", quote(operands_.front())),
                    "separate names by commas only, without spaces");
 }
 

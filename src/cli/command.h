@@ -35,8 +35,8 @@ struct NothingAsked {};
 /// The options that were given. Every option may be repeated.
 class Arguments {
  public:
-  Arguments(const cxxopts::ParseResult& parsed, std::vector<std::string> extra)
-      : parsed_(parsed), extra_(std::move(extra)) {}
+  Arguments(const cxxopts::ParseResult& parsed, std::vector<std::string> operands)
+      : parsed_(parsed), operands_(std::move(operands)) {}
 
   [[nodiscard]] bool has(std::string_view name) const;
   /// Of a switch: the last one counts (--quiet=false).
@@ -48,22 +48,29 @@ class Arguments {
   [[nodiscard]] std::vector<std::string> list(std::string_view name) const;
   /// The last value; `otherwise` if there is none. Throws UsageError for an empty one.
   [[nodiscard]] std::string last(std::string_view name, std::string_view otherwise = {}) const;
-  /// Throws UsageError if anything followed the options.
-  void refuse_extra() const;
+  /// What is no option.
+  [[nodiscard]] const std::vector<std::string>& operands() const noexcept { return operands_; }
+  /// Throws UsageError if there is any.
+  void refuse_operands() const;
 
  private:
   const cxxopts::ParseResult& parsed_;
-  std::vector<std::string> extra_;
+  std::vector<std::string> operands_;
 };
 
 struct Command {
   std::string_view name;
   std::string_view summary;
+  std::string_view description;
   std::string_view examples;
+  /// How help names the arguments that are no options; each must be given. Empty if there are none.
+  std::span<const std::string_view> operands;
   std::span<const Option> options;
   Exit (*run)(const Arguments& arguments, Output& output);
 };
 
 extern const Command issue_command;
+extern const Command config_command;
+extern const Command export_command;
 
 }  // namespace pki::cli

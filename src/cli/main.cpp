@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -21,6 +22,8 @@ void prepare_process() {
   (void)::prctl(PR_SET_DUMPABLE, 0);
   const struct rlimit none = {0, 0};
   (void)::setrlimit(RLIMIT_CORE, &none);
+  // Every file of ours is made with the mode that it is to have.
+  ::umask(0);
   // Both become errors of write(2), which are reported like any other.
   (void)std::signal(SIGXFSZ, SIG_IGN);
   (void)std::signal(SIGPIPE, SIG_IGN);

@@ -4,18 +4,17 @@
 #include <spdlog/logger.h>
 #include <spdlog/sinks/ostream_sink.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <ostream>
+
+#include "cli/values.h"
+#include "pki/snippets.h"
 
 namespace pki::cli {
 namespace {
 
-// A name that is not UTF-8 is shown with replacement characters in JSON, which has no other way.
-std::string full_path(const std::filesystem::path& path) {
-  std::error_code ignored;  // a deleted working directory: the relative path is the best there is
-  const std::filesystem::path full = std::filesystem::absolute(path, ignored);
-  return (ignored ? path : full).lexically_normal().string();
-}
+std::string path_text(const std::filesystem::path& path) { return full_path(path).string(); }
 
 std::string_view word(Issued::Status status) {
   switch (status) {
@@ -34,72 +33,63 @@ nlohmann::ordered_json to_json(const Issued& issued, const CaFiles& files) {
   return {
       {"name", issued.directory.filename().string()},
       {"status", word(issued.status)},
+      {"common_name", certificate.common_name()},
       {"names", names},
-      {"key", full_path(issued.key_file)},
-      {"certificate", full_path(issued.certificate_file)},
+      {"key", path_text(issued.key_file)},
+      {"certificate", path_text(issued.certificate_file)},
       {"serial", certificate.serial().text()},
       {"not_before", text(validity.not_before)},
       {"not_after", text(validity.not_after)},
       {"sha256_fingerprint", certificate.fingerprint()},
-      {"root", {{"certificate", full_path(files.certificate)}, {"created", issued.root_is_new}}},
+      {"root", {{"certificate", path_text(files.certificate)}, {"created", issued.root_is_new}}},
       {"warnings", issued.warnings},
   };
 }
 
-// One word of a shell's command line.
-std::string shell_word(std::string_view text) {
-  constexpr std::string_view plain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,";
-  if (!text.empty() && text.find_first_not_of(plain) == std::string_view::npos) {
-    return std::string(text);
+std::string indented(std::string_view lines) {
+  std::string out;
+  while (!lines.empty()) {
+    const std::size_t end = std::min(lines.find('\n'), lines.size() - 1);
+    out += fmt::format("  {}", lines.substr(0, end + 1));
+    lines.remove_prefix(end + 1);
   }
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
+  return out;
 }
 
-// A value in libpq's connection string.
-std::string conninfo_value(std::string_view text) {
-  if (text.find_first_of(" '\\") == std::string_view::npos) return std::string(text);
-  std::string out = "'";
-  for (const char c : text) {
-    if (c == '\'' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "'";
-}
-
-// What was made, and lines that can be pasted as they are: PgBouncer takes no comment behind a
-// value.
+// What was made, and lines that can be pasted as they are.
 std::string next_steps(const Issued& issued, const CaFiles& files) {
   const Certificate& certificate = issued.certificate;
-  std::string host = text(certificate.sans().front());
-  if (host.starts_with('*')) host.replace(0, 1, "HOST");
-  const std::string key = full_path(issued.key_file);
-  const std::string root = full_path(files.certificate);
+  const std::string root = path_text(files.certificate);
+  const std::string key = path_text(issued.key_file);
   std::string out;
   if (issued.root_is_new) {
     out += fmt::format("Made the root {}: clients trust what it signs.\nKeep {} to yourself.\n",
-                       root, full_path(files.key));
+                       root, path_text(files.key));
   }
-  out += fmt::format(
-      "Made {} and its key, valid until {}.\n"
-      "\n"
-      "PgBouncer must be able to read the key:\n"
-      "  sudo chown postgres {}\n"
-      "In pgbouncer.ini, under [pgbouncer]:\n"
-      "  client_tls_sslmode = require\n"
-      "  client_tls_key_file = {}\n"
-      "  client_tls_cert_file = {}\n"
-      "  client_tls_ca_file = {}\n"
-      "Then connect, and see its line \"SSL connection\":\n"
-      "  psql {}\n",
-      full_path(issued.certificate_file), text(certificate.validity().not_after), shell_word(key),
-      key, full_path(issued.certificate_file), root,
-      shell_word(
-          fmt::format("host={} port=6432 user=USER dbname=DB sslmode=verify-full sslrootcert={}",
-                      host, conninfo_value(root))));
-  return out;
+  out += fmt::format("Made {} and its key, valid until {}.\n\n", path_text(issued.certificate_file),
+                     text(certificate.validity().not_after));
+  ClientSetup client{.host = "HOST", .root = root};
+  if (certificate.sans().empty()) {
+    client.user = certificate.common_name();
+    client.identity = path_text(issued.directory);
+    out += fmt::format(
+        "The key must belong to whoever connects: --owner USER does that, or\n"
+        "  sudo chown USER {}\n"
+        "Then log in as {} without a password, where PgBouncer or PostgreSQL wants certificates:\n",
+        shell_word(key), client.user);
+  } else {
+    client.host = text(certificate.sans().front());
+    if (client.host.starts_with('*')) client.host.replace(0, 1, "HOST");
+    const ServerSetup server{
+        .certificate = path_text(issued.certificate_file), .key = key, .root = root};
+    out += fmt::format(
+        "PgBouncer must be able to read the key: --owner postgres does that, or\n"
+        "  sudo chown postgres {}\n"
+        "In pgbouncer.ini, under [pgbouncer]:\n{}"
+        "Then connect, and see its line \"SSL connection\":\n",
+        shell_word(key), indented(pgbouncer_snippet(server)));
+  }
+  return out + fmt::format("  psql {}\n", shell_word(conninfo(client)));
 }
 
 }  // namespace
@@ -137,7 +127,20 @@ void Output::text(std::string_view text) { environment_.out << text; }
 
 void Output::usage_after_mistake(std::string_view usage) { environment_.err << usage; }
 
-void Output::issued(const Issued& issued, const CaFiles& files) {
+void Output::issued(std::span<const Issued> all, const CaFiles& files, bool several) {
+  nlohmann::ordered_json documents = nlohmann::ordered_json::array();
+  for (const Issued& issued : all) {
+    report(issued);
+    documents.push_back(to_json(issued, files));
+    if (!json_ && issued.status == Issued::Status::issued && environment_.out_is_terminal &&
+        verbosity_ != Verbosity::quiet) {
+      environment_.out << next_steps(issued, files);
+    }
+  }
+  if (json_) write_json(several ? documents : documents.front());
+}
+
+void Output::report(const Issued& issued) {
   for (const std::string& line : issued.warnings) warning(line);
   const Validity validity = issued.certificate.validity();
   switch (issued.status) {
@@ -157,14 +160,38 @@ void Output::issued(const Issued& issued, const CaFiles& files) {
           fmt::format("move {} away and run this again for a new one", issued.directory.string())));
       break;
   }
+}
+
+void Output::exported(const Exported& exported) {
+  const auto paths = [](const std::vector<std::filesystem::path>& files) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const auto& file : files) list.push_back(path_text(file));
+    return list;
+  };
   if (json_) {
-    environment_.out
-        << to_json(issued, files).dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
-        << '\n';
-  } else if (issued.status == Issued::Status::issued && environment_.out_is_terminal &&
-             verbosity_ != Verbosity::quiet) {
-    environment_.out << next_steps(issued, files);
+    write_json({{"made", paths(exported.made)}, {"unchanged", paths(exported.unchanged)}});
+    return;
   }
+  for (const auto& file : exported.unchanged) note(fmt::format("{}: unchanged", file.string()));
+  for (const auto& file : exported.made) {
+    if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet) {
+      environment_.out << fmt::format("Made {}.\n", path_text(file));
+    }
+  }
+}
+
+void Output::snippet(std::string_view name, std::string_view snippet) {
+  if (json_) {
+    write_json({{"kind", name}, {"text", snippet}});
+  } else {
+    environment_.out << snippet;
+  }
+}
+
+void Output::write_json(const nlohmann::ordered_json& document) {
+  // A path that is not UTF-8 has replacement characters: JSON has no other way.
+  environment_.out << document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+                   << '\n';
 }
 
 void Output::finish() {

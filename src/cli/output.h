@@ -5,12 +5,15 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "cli/cli.h"
 #include "pki/ca.h"
 #include "pki/error.h"
+#include "pki/export.h"
 
 namespace spdlog {
 class logger;
@@ -38,7 +41,11 @@ class Output {
   /// What a person asked to read: help, the version.
   void text(std::string_view text);
   void usage_after_mistake(std::string_view usage);
-  void issued(const Issued& issued, const CaFiles& files);
+  /// `several`: with --json a list, however many there are.
+  void issued(std::span<const Issued> all, const CaFiles& files, bool several);
+  void exported(const Exported& exported);
+  /// Text to be pasted or included as it is.
+  void snippet(std::string_view name, std::string_view snippet);
 
   [[nodiscard]] Instant now() const { return environment_.now; }
 
@@ -46,6 +53,9 @@ class Output {
   void finish();
 
  private:
+  void report(const Issued& issued);
+  void write_json(const nlohmann::ordered_json& document);
+
   Environment environment_;
   std::unique_ptr<spdlog::logger> log_;
   Verbosity verbosity_ = Verbosity::normal;

@@ -1,6 +1,7 @@
 #include "pki/ca.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -94,11 +95,31 @@ void warn_of_clients(const std::vector<San>& sans, const Certificate& certificat
   }
 }
 
-std::vector<File> files_of(const Certificate& certificate, const Key& key) {
+std::vector<File> files_of(const Certificate& certificate, const Key& key, const Owner& owner) {
   std::vector<File> files;
-  files.push_back({certificate_name, certificate.pem(), File::public_mode});
-  files.push_back({key_name, key.pem(), File::secret_mode});
+  files.push_back({certificate_name, certificate.pem(), File::public_mode, owner});
+  files.push_back({key_name, key.pem(), File::key_mode(owner), owner});
   return files;
+}
+
+std::string name_of(const LeafRequest& request) {
+  return request.role.has_value() ? request.role->text() : directory_name(request.sans.front());
+}
+
+// How the key's file differs: one that the service cannot read is of no use to it.
+void compare_owner(const Owner& owner, const Place& key, std::vector<std::string>& found) {
+  if (!owner.user.has_value() && !owner.group.has_value()) return;
+  const Entry entry = key.directory->look(key.name);
+  const unsigned mode = File::key_mode(owner);
+  if (owner.user.value_or(entry.user) != entry.user) {
+    found.push_back(fmt::format("the key belongs to user {}, not {}", entry.user, *owner.user));
+  }
+  if (owner.group.value_or(entry.group) != entry.group) {
+    found.push_back(fmt::format("the key belongs to group {}, not {}", entry.group, *owner.group));
+  }
+  if (entry.mode != mode) {
+    found.push_back(fmt::format("the key has mode {:04o}, not {:04o}", entry.mode, mode));
+  }
 }
 
 // How an existing certificate differs from what is asked for; empty if it satisfies it.
@@ -109,6 +130,9 @@ std::vector<std::string> differences(const LeafRequest& request, const Certifica
     found.push_back(fmt::format("{} {} there, {} asked for", what, there, asked));
   };
   if (!root.has_signed(existing)) found.emplace_back("it was not signed by this root");
+  if (request.role.has_value() && existing.common_name() != request.role->text()) {
+    differ("common name", quote(existing.common_name()), request.role->text());
+  }
   if (!same_names(existing.sans(), request.sans)) {
     differ("names", list(existing.sans()), list(request.sans));
   }
@@ -181,6 +205,7 @@ struct Ca::State {
   void demand_distinct_names() const;
   void lock();
   void load_root();
+  void sync_root() const;
   [[nodiscard]] Issuer make_root(Instant now) const;
   void demand_valid_root(Instant now) const;
   [[nodiscard]] CertificateSpec specify(const LeafRequest& request, const Issuer& issuer,
@@ -240,6 +265,13 @@ void Ca::State::load_root() {
   }
 }
 
+// The names of the root's files and of the ledger. The run that made them may have been killed
+// between its rename and its sync.
+void Ca::State::sync_root() const {
+  certificate_directory.sync();
+  if (key_directory.identity() != certificate_directory.identity()) key_directory.sync();
+}
+
 Issuer Ca::State::make_root(Instant now) const {
   const SerialNumber serial = SerialNumber::generate();
   const Profile& profile = profiles::root;
@@ -277,7 +309,8 @@ CertificateSpec Ca::State::specify(const LeafRequest& request, const Issuer& iss
     notes.push_back(
         fmt::format("the certificate ends with its root, on {}", text(limits.not_after)));
   }
-  return {.common_name = common_name_for(request.sans),
+  return {.common_name =
+              request.role.has_value() ? request.role->text() : common_name_for(request.sans),
           .sans = request.sans,
           .profile = request.profile,
           .validity = validity,
@@ -312,6 +345,7 @@ Issued Ca::State::existing_leaf(const LeafRequest& request, const Directory& dir
   std::vector<std::string> found;
   try {
     found = differences(request, certificate, *root);
+    compare_owner(request.owner, pair.key(), found);
   } catch (const Error& error) {
     found.emplace_back(error.what());
   }
@@ -326,9 +360,10 @@ Issued Ca::State::existing_leaf(const LeafRequest& request, const Directory& dir
     notes.push_back(fmt::format("{} ends then too: a new certificate needs a new root",
                                 root_pair.certificate().path()));
   }
-  // A run that was killed after its rename may not have come to this.
+  // The same goes for the leaf's.
+  sync_root();
   directory.sync();
-  leaves.sync();
+  if (leaves.identity() != certificate_directory.identity()) leaves.sync();
   return {.status = expiring ? Issued::Status::expiring : Issued::Status::unchanged,
           .certificate = certificate,
           .directory = leaves.path_of(name),
@@ -354,8 +389,10 @@ Issued Ca::issue(const LeafRequest& asked, Instant now) {
   State& state = *state_;
   LeafRequest request = asked;
   request.sans = without_duplicates(asked.sans);
-  if (request.sans.empty()) throw Error("no names", "give at least one");
-  const std::string name = directory_name(request.sans.front());
+  if (request.sans.empty() != request.role.has_value()) {
+    throw Error("a certificate is for host names or for a database user", "give one of them");
+  }
+  const std::string name = name_of(request);
   if (std::ranges::any_of(state.reserved_names,
                           [&](const std::string& taken) { return same_text(taken, name); })) {
     throw Error(fmt::format("the name {} is taken by a file of the root's", quote(name)),
@@ -387,6 +424,15 @@ Issued Ca::issue(const LeafRequest& asked, Instant now) {
   const Key key = Key::generate(request.key_type.value_or(KeyType::p256));
   const Certificate certificate = state.sign(root, spec, key.public_key());
   warn_of_clients(request.sans, certificate, warnings);
+  if (request.role.has_value() && root.is_name_constrained()) {
+    warnings.push_back(fmt::format(
+        "{} has name constraints: some servers take a common name for a host name, and refuse {}",
+        state.root_pair.certificate().path(), request.role->text()));
+  }
+  if (request.owner.shares_with_group() && !request.owner.user.has_value() && ::geteuid() != 0) {
+    warnings.emplace_back(
+        "the key is shared with a group, but is not root's: PostgreSQL and libpq refuse it");
+  }
 
   std::vector<Certificate> recorded;
   std::optional<Staged> staged_root;
@@ -395,12 +441,15 @@ Issued Ca::issue(const LeafRequest& asked, Instant now) {
     staged_root.emplace(state.root_pair.stage(root.certificate(), root.key()));
   }
   recorded.push_back(certificate);
-  Staged staged_leaf = pair.has_value()
-                           ? pair->stage(certificate, key)
-                           : Staged::as_directory(state.leaves, name, files_of(certificate, key));
+  Staged staged_leaf =
+      pair.has_value()
+          ? pair->stage(certificate, key, request.owner)
+          : Staged::as_directory(state.leaves, name, files_of(certificate, key, request.owner),
+                                 request.owner);
 
   state.ledger.record(recorded);
   if (staged_root.has_value()) staged_root->publish();
+  state.sync_root();
   staged_leaf.publish();
   const bool root_is_new = new_root.has_value();
   if (root_is_new) state.root = std::move(new_root);

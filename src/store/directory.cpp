@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <span>
 #include <system_error>
 
 #include "pki/error.h"
@@ -54,8 +55,29 @@ int write_all(int fd, std::string_view bytes) {
   return 0;
 }
 
+// All of `bytes` from `offset` on; 0, or the error. A file that ends before is one.
+int read_all(int fd, std::span<char> bytes, off_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t got =
+        uninterrupted([&] { return ::pread(fd, bytes.data(), bytes.size(), offset); });
+    if (got < 0) return errno;
+    if (got == 0) return EIO;
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+    offset += got;
+  }
+  return 0;
+}
+
 int sync_file(int fd) {
   return uninterrupted([&] { return ::fsync(fd); }) == 0 ? 0 : errno;
+}
+
+// -1 leaves a user or a group as it is.
+int give_to(int fd, const Owner& owner) {
+  if (!owner.user.has_value() && !owner.group.has_value()) return 0;
+  const uid_t user = owner.user.value_or(static_cast<uid_t>(-1));
+  const gid_t group = owner.group.value_or(static_cast<gid_t>(-1));
+  return ::fchown(fd, user, group) == 0 ? 0 : errno;
 }
 
 // The umask may have taken bits from the mode that the open call asked for; it never adds any.
@@ -132,7 +154,11 @@ Entry Directory::look(const std::string& name) const {
     if (errno == ENOENT) return {};
     fail("look at", name, errno);
   }
-  return {kind_of(status.st_mode), status.st_mode & 07777U, status.st_nlink};
+  return {.kind = kind_of(status.st_mode),
+          .mode = status.st_mode & 07777U,
+          .user = status.st_uid,
+          .group = status.st_gid,
+          .links = status.st_nlink};
 }
 
 Directory Directory::open_directory(const std::string& name, bool follow) const {
@@ -178,20 +204,27 @@ File Directory::read(const std::string& name, bool follow) const {
   return {name, std::move(contents), status.st_mode & 07777U};
 }
 
-void Directory::make_directory(const std::string& name) const {
-  constexpr unsigned mode = 0755;
+void Directory::make_directory(const std::string& name, const Owner& owner, unsigned mode) const {
   if (::mkdirat(descriptor_.get(), name.c_str(), mode) != 0) fail("make directory", name, errno);
-  const Directory made = open_directory(name, false);
-  if (const int error = widen_to(made.descriptor_.get(), mode))
-    fail("set the mode of", name, error);
+  try {
+    const Directory made = open_directory(name, false);
+    int error = give_to(made.descriptor_.get(), owner);
+    if (error == 0) error = widen_to(made.descriptor_.get(), mode);
+    if (error != 0) fail("set the owner and the mode of", name, error);
+  } catch (const Error&) {
+    ::unlinkat(descriptor_.get(), name.c_str(), AT_REMOVEDIR);
+    throw;
+  }
 }
 
 void Directory::write_new(const File& file) const {
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  // For its maker alone, until it belongs to whom it is made for.
   Descriptor opened(uninterrupted(
-      [&] { return ::openat(descriptor_.get(), file.name.c_str(), flags, file.mode); }));
+      [&] { return ::openat(descriptor_.get(), file.name.c_str(), flags, File::secret_mode); }));
   if (!opened.is_open()) fail("make", file.name, errno);
-  int error = widen_to(opened.get(), file.mode);
+  int error = give_to(opened.get(), file.owner);
+  if (error == 0) error = widen_to(opened.get(), file.mode);
   if (error == 0) error = write_all(opened.get(), as_text(file.contents));
   if (error == 0) error = sync_file(opened.get());
   if (error == 0) error = opened.close();
@@ -223,11 +256,11 @@ void Directory::append_lines(const std::string& name, std::string_view lines,
   off_t end = status.st_size;
   std::array<char, 65536> tail{};
   const off_t tail_at = std::max<off_t>(0, end - static_cast<off_t>(tail.size()));
-  const ssize_t got = uninterrupted([&] {
-    return ::pread(opened.get(), tail.data(), static_cast<std::size_t>(end - tail_at), tail_at);
-  });
-  if (got < 0) fail("read", name, errno);
-  const std::string_view seen(tail.data(), static_cast<std::size_t>(got));
+  const std::size_t tail_size = static_cast<std::size_t>(end - tail_at);
+  if (const int error = read_all(opened.get(), std::span(tail).first(tail_size), tail_at)) {
+    fail("read", name, error);
+  }
+  const std::string_view seen(tail.data(), tail_size);
   if (!seen.empty()) {
     const bool is_ended = seen.ends_with('\n');
     const std::string_view line = last_line_of(seen);

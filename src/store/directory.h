@@ -44,7 +44,9 @@ enum class EntryKind { absent, regular, directory, link, other };
 /// What lies under a name, links not followed.
 struct Entry {
   EntryKind kind = EntryKind::absent;
-  unsigned mode = 0;      // permission bits
+  unsigned mode = 0;  // permission bits
+  uid_t user = 0;
+  gid_t group = 0;
   std::size_t links = 0;  // hard links
 };
 
@@ -71,7 +73,7 @@ class Directory {
   /// mode is that of the file it leads to. Never blocks.
   [[nodiscard]] File read(const std::string& name, bool follow) const;
 
-  void make_directory(const std::string& name) const;
+  void make_directory(const std::string& name, const Owner& owner = {}, unsigned mode = 0755) const;
   /// Makes a file that was not there, and waits until its bytes are on the disk.
   void write_new(const File& file) const;
   /// What the last line of a file of lines is: whole, torn by a crash, or of another kind of file.

@@ -22,10 +22,6 @@ auto parse_file(const Place& place, const File& file, Parse parse) {
   }
 }
 
-Certificate read_certificate_at(const Place& place, bool follow_links) {
-  return parse_file(place, place.directory->read(place.name, follow_links), Certificate::from_pem);
-}
-
 Pair::StoredKey read_key_at(const Place& place, bool follow_links) {
   const File file = place.directory->read(place.name, follow_links);
   return {parse_file(place, file, Key::from_pem), file.mode};
@@ -46,6 +42,10 @@ void finish(const Place& place) {
 }
 
 }  // namespace
+
+Certificate read_certificate_at(const Place& place, bool follow_links) {
+  return parse_file(place, place.directory->read(place.name, follow_links), Certificate::from_pem);
+}
 
 void Pair::recover() const {
   const Place pending_certificate = certificate_.pending();
@@ -83,11 +83,11 @@ Certificate Pair::read_certificate(bool follow_links) const {
 
 Pair::StoredKey Pair::read_key(bool follow_links) const { return read_key_at(key_, follow_links); }
 
-Staged Pair::stage(const Certificate& certificate, const Key& key) const {
+Staged Pair::stage(const Certificate& certificate, const Key& key, const Owner& owner) const {
   std::vector<Staged::Placed> files;
   files.push_back(
-      {certificate_.directory, {certificate_.name, certificate.pem(), File::public_mode}});
-  files.push_back({key_.directory, {key_.name, key.pem(), File::secret_mode}});
+      {certificate_.directory, {certificate_.name, certificate.pem(), File::public_mode, owner}});
+  files.push_back({key_.directory, {key_.name, key.pem(), File::key_mode(owner), owner}});
   return Staged::as_files(std::move(files));
 }
 

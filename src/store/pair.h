@@ -34,7 +34,8 @@ class Pair {
   [[nodiscard]] StoredKey read_key(bool follow_links) const;
 
   /// Ready to be published: the certificate first, so that no reader ever finds a key without one.
-  [[nodiscard]] Staged stage(const Certificate& certificate, const Key& key) const;
+  [[nodiscard]] Staged stage(const Certificate& certificate, const Key& key,
+                             const Owner& owner = {}) const;
 
   [[nodiscard]] const Place& certificate() const noexcept { return certificate_; }
   [[nodiscard]] const Place& key() const noexcept { return key_; }
@@ -43,5 +44,8 @@ class Pair {
   Place certificate_;
   Place key_;
 };
+
+/// Throws an Error that names the file.
+[[nodiscard]] Certificate read_certificate_at(const Place& place, bool follow_links);
 
 }  // namespace pki

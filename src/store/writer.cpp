@@ -14,9 +14,9 @@ constexpr const char* staging_name = ".pki.new";
 }  // namespace
 
 Staged Staged::as_directory(const Directory& parent, const std::string& name,
-                            const std::vector<File>& files) {
+                            const std::vector<File>& files, const Owner& owner) {
   Staged staged;
-  parent.make_directory(staging_name);
+  parent.make_directory(staging_name, owner);
   staged.moves_.push_back({{&parent, staging_name}, name, {}, true});
   Move& move = staged.moves_.back();
   const Directory directory = parent.open_directory(staging_name, false);

@@ -26,9 +26,10 @@ struct Place {
 /// Files that are on the disk, but not yet under their names. Removed again unless published.
 class Staged {
  public:
-  /// A new directory `name` in `parent` with `files` in it. Published by one rename.
+  /// A new directory `name` in `parent` with `files` in it, made for `owner`. Published by one
+  /// rename.
   static Staged as_directory(const Directory& parent, const std::string& name,
-                             const std::vector<File>& files);
+                             const std::vector<File>& files, const Owner& owner = {});
   /// Files that go into directories that are there already. Published one after the other, in
   /// order; a crash between two renames leaves the rest pending for the next run.
   struct Placed {

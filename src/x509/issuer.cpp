@@ -353,6 +353,10 @@ bool Issuer::has_signed(const Certificate& certificate) const {
   return verified;
 }
 
+bool Issuer::is_name_constrained() const noexcept {
+  return X509_get_ext_by_NID(certificate_.native(), NID_name_constraints, -1) >= 0;
+}
+
 std::string Issuer::strict_fault() const {
   x509_st* const root = certificate_.native();
   if (X509_get0_subject_key_id(root) == nullptr) return "no subject key identifier";

@@ -199,7 +199,9 @@ Key Key::from_pem(std::string_view pem) {
   return Key(decode_private_key(block.der));
 }
 
-SecretBytes Key::pem() const { return to_pem("PRIVATE KEY", pkcs8(key_.get())); }
+SecretBytes Key::der() const { return pkcs8(key_.get()); }
+
+SecretBytes Key::pem() const { return to_pem("PRIVATE KEY", der()); }
 
 PublicKey Key::public_key() const noexcept { return PublicKey(share(key_.get())); }
 

@@ -170,6 +170,31 @@ std::string IpAddress::text() const {
   return buffer.data();
 }
 
+RoleName RoleName::parse(std::string_view text) {
+  constexpr std::size_t longest_role = 63;  // PostgreSQL's NAMEDATALEN - 1
+  constexpr std::string_view other_characters = "_.-@$+";
+  const auto refuse = [&](std::string_view why, const char* hint) {
+    throw Error(fmt::format("invalid role name {}: {}", quote(text), why), hint);
+  };
+  if (text.empty()) {
+    throw Error("empty role name", "separate names with single commas and no spaces");
+  }
+  if (text.size() > longest_role) {
+    refuse(fmt::format("{} bytes, PostgreSQL takes {}", text.size(), longest_role),
+           "give the name that the role has there");
+  }
+  const auto is_word = [](char c) { return is_letter(c) || is_digit(c) || c == '_'; };
+  if (!is_word(text.front())) {
+    refuse("it must begin with a letter, a digit or '_'", "it is a directory's name too");
+  }
+  for (const char c : text) {
+    if (!is_word(c) && other_characters.find(c) == std::string_view::npos) {
+      refuse("only letters, digits and _.-@$+ are possible", "it is a directory's name too");
+    }
+  }
+  return RoleName(std::string(text));
+}
+
 std::string text(const San& san) {
   return std::visit([](const auto& name) { return std::string(name.text()); }, san);
 }

@@ -16,7 +16,8 @@ LAYERS = ["base", "x509", "store", "postgres", "cli"]
 PUBLIC = {
     "error": "base", "handle": "base", "secret": "base",
     "names": "x509", "key": "x509", "certificate": "x509", "profile": "x509", "issuer": "x509",
-    "file": "store", "ca": "store",
+    "pkcs12": "x509",
+    "file": "base", "ca": "store", "export": "store", "snippets": "postgres",
 }
 
 # What is included or called -> the layers, or the one file, that may.

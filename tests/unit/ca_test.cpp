@@ -1,5 +1,7 @@
 #include "pki/ca.h"
 
+#include <unistd.h>
+
 #include "support.h"
 
 using namespace pki;
@@ -225,4 +227,47 @@ TEST_CASE("ca: a new root has the type that is asked for") {
   (void)Ca(files_in(home.path()), KeyType::p384).issue(for_host("a"), test::now);
   const Certificate root = Certificate::from_pem(test::read_file(home.path() / "minica.pem"));
   CHECK(root.public_key().type() == KeyType::p384);
+}
+
+TEST_CASE("ca: a database user's certificate has the role as its only name") {
+  const test::TemporaryDirectory home;
+  LeafRequest request;
+  request.role = RoleName::parse("app.user_1");
+  request.profile = profiles::client;
+  const Issued made = issue(home.path(), request);
+  CHECK(made.directory == home.path() / "app.user_1");
+  CHECK(made.certificate.common_name() == "app.user_1");
+  CHECK(made.certificate.sans().empty());
+  CHECK(made.certificate.allows_client_auth());
+  CHECK(!made.certificate.allows_server_auth());
+  CHECK(issue(home.path(), request).status == Issued::Status::unchanged);
+  LeafRequest host = for_host("app.user");
+  host.role = request.role;
+  CHECK_THROWS_AS((void)issue(home.path(), host), Error);
+  CHECK_THROWS_AS((void)issue(home.path(), LeafRequest{}), Error);
+}
+
+TEST_CASE("ca: a role and a host of the same name do not pass for each other") {
+  const test::TemporaryDirectory home;
+  (void)issue(home.path(), for_host("alice"));
+  LeafRequest request;
+  request.role = RoleName::parse("alice");
+  request.profile = profiles::client;
+  CHECK(test::contains(test::error_of([&] { (void)issue(home.path(), request); }),
+                       "usage server there, client asked for"));
+}
+
+TEST_CASE("ca: a group may read the key if no user but root owns it") {
+  const test::TemporaryDirectory home;
+  LeafRequest request = for_host("a");
+  request.owner.group = ::getegid();
+  const Issued shared = issue(home.path(), request);
+  CHECK(test::mode_of(shared.key_file) == 0640);
+  CHECK(issue(home.path(), request).status == Issued::Status::unchanged);
+  LeafRequest alone = for_host("b");
+  alone.owner.user = ::geteuid();
+  CHECK(test::mode_of(issue(home.path(), alone).key_file) == 0600);
+  fs::permissions(shared.key_file, fs::perms(0600));
+  CHECK(test::contains(test::error_of([&] { (void)issue(home.path(), request); }),
+                       "mode 0600, not 0640"));
 }

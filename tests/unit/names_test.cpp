@@ -118,3 +118,25 @@ TEST_CASE("names: the directory and the common name follow the first name") {
   CHECK(common_name_for(dns({longer.c_str()})).empty());
   CHECK(common_name_for({IpAddress::parse("::1")}) == "::1");
 }
+
+TEST_CASE("names: roles are what PostgreSQL takes and a directory may be called") {
+  const std::string longest(63, 'a');
+  for (const char* good : {"app_user", "app.user", "Alice", "_x", "9lives", "a-b",
+                           "user@example.org", "a$b", "a+b", longest.c_str()}) {
+    CHECK(RoleName::parse(good).text() == good);
+  }
+  const std::string longer(64, 'a');
+  const std::pair<const char*, const char*> bad[] = {
+      {"", "empty"},        {longer.c_str(), "64 bytes"},
+      {".", "begin"},       {"..", "begin"},
+      {".hidden", "begin"}, {"-option", "begin"},
+      {"a/b", "only"},      {"a b", "only"},
+      {"a\nb", "only"},     {"m\xc3\xbcller", "only"},
+      {"a\"b", "only"},     {"a,b", "only"},
+      {"a\x1b[2J", "only"}, {"a:b", "only"},
+      {"$a", "begin"}};
+  for (const auto& [name, word] : bad) {
+    CAPTURE(quote(name));
+    CHECK(test::contains(test::error_of([&] { (void)RoleName::parse(name); }), word));
+  }
+}

@@ -1,0 +1,52 @@
+// The forms in which some programs want a key and a certificate, made from a leaf's two files.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "pki/certificate.h"
+#include "pki/file.h"
+#include "pki/secret.h"
+
+namespace pki {
+
+enum class ExportFormat {
+  pk8,        ///< key.pk8: the key as PKCS#8 in DER, not encrypted, for pgjdbc.
+  p12,        ///< key.p12: key, certificate and root as PKCS #12, friendly name "user".
+  der,        ///< cert.der: the certificate in DER.
+  fullchain,  ///< fullchain.pem: the certificate, and then the root.
+  libpq,      ///< postgresql.crt, postgresql.key and root.crt, which libpq finds in ~/.postgresql.
+};
+
+struct ExportRequest {
+  ExportFormat format;
+  std::filesystem::path leaf;  ///< The directory with cert.pem and key.pem.
+  std::filesystem::path root;  ///< The root's certificate.
+  /// Where the files are made; made itself (0700) if only its last part is missing.
+  std::filesystem::path to;
+  SecretBytes password;  ///< Of a p12.
+  /// Nothing: a file with a key belongs to whom key.pem does, the others to whom cert.pem does.
+  std::optional<Owner> owner;
+};
+
+struct Exported {
+  std::vector<std::filesystem::path> made;
+  std::vector<std::filesystem::path> unchanged;  ///< There already, with the same contents.
+};
+
+/// Everything is on the disk when it returns. A file that is there with other contents is left
+/// alone, and nothing is made then. Throws Error.
+[[nodiscard]] Exported export_leaf(const ExportRequest& request);
+
+/// The certificate in a leaf's directory. Throws Error.
+[[nodiscard]] Certificate read_leaf_certificate(const std::filesystem::path& leaf);
+/// Nothing if there is no such directory, or no certificate in it.
+[[nodiscard]] std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf);
+
+/// A password's file without the line end that editors put there. Throws Error.
+[[nodiscard]] SecretBytes read_password_file(const std::filesystem::path& path);
+/// The same of an open descriptor (a pipe). Throws Error.
+[[nodiscard]] SecretBytes read_password_descriptor(int descriptor);
+
+}  // namespace pki

@@ -1,0 +1,137 @@
+#include "cli/values.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
+
+#include <charconv>
+
+namespace pki::cli {
+namespace {
+
+template <class Name, class Parse>
+void parse_into(std::vector<Name>& names, const Arguments& arguments, std::string_view option,
+                Parse parse) {
+  for (const std::string& value : arguments.list(option)) {
+    try {
+      names.emplace_back(parse(value));
+    } catch (const Error& error) {
+      throw Error(fmt::format("--{}: {}", option, error.what()), error.hint());
+    }
+  }
+}
+
+std::string lower(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+template <class Number>
+bool read_number(const std::string& text, Number& number) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc{} && stop == end && !text.empty();
+}
+
+uid_t user_id(const std::string& name) {
+  uid_t id = 0;
+  if (const struct passwd* entry = ::getpwnam(name.c_str())) return entry->pw_uid;
+  // All bits set means "leave it as it is" to chown(2).
+  if (read_number(name, id) && id != static_cast<uid_t>(-1)) return id;
+  throw Error(fmt::format("--owner: there is no user {}", quote(name)),
+              "make the user first, for example by installing its service");
+}
+
+gid_t group_id(const std::string& name) {
+  gid_t id = 0;
+  if (const struct group* entry = ::getgrnam(name.c_str())) return entry->gr_gid;
+  if (read_number(name, id) && id != static_cast<gid_t>(-1)) return id;
+  throw Error(fmt::format("--owner: there is no group {}", quote(name)), "make the group first");
+}
+
+}  // namespace
+
+std::vector<San> parse_sans(const Arguments& arguments) {
+  std::vector<San> sans;
+  parse_into(sans, arguments, "domains", DnsName::parse);
+  parse_into(sans, arguments, "ip-addresses", IpAddress::parse);
+  return sans;
+}
+
+std::vector<RoleName> parse_roles(const Arguments& arguments) {
+  std::vector<RoleName> roles;
+  parse_into(roles, arguments, "user", RoleName::parse);
+  return roles;
+}
+
+KeyType parse_algorithm(const std::string& text) {
+  const std::optional<KeyType> type = parse_key_type(text);
+  if (type == KeyType::ed25519) {
+    throw Error(
+        "--ca-alg: an Ed25519 root breaks SCRAM logins: libpq finds no channel binding hash "
+        "for its signatures",
+        "use ecdsa or rsa for the root; --key-type ed25519 makes an Ed25519 leaf under it");
+  }
+  if (type.has_value()) return *type;
+  if (lower(text) == "ecdsa") return KeyType::p256;
+  if (lower(text) == "rsa") return KeyType::rsa2048;
+  throw Error(fmt::format("--ca-alg: unknown algorithm {}", quote(text)),
+              "use ecdsa, rsa, p256, p384, rsa2048, rsa3072 or rsa4096");
+}
+
+KeyType parse_type(const std::string& text) {
+  if (const std::optional<KeyType> type = parse_key_type(text)) return *type;
+  throw UsageError(fmt::format("--key-type: unknown type {}", quote(text)),
+                   "use p256, p384, rsa2048, rsa3072, rsa4096 or ed25519");
+}
+
+Profile parse_profile(const std::string& text) {
+  for (const Profile& profile : {profiles::server, profiles::client, profiles::peer}) {
+    if (profile.name == text) return profile;
+  }
+  throw UsageError(fmt::format("--profile: unknown profile {}", quote(text)),
+                   "use server, client or peer");
+}
+
+int parse_number(std::string_view option, const std::string& text, int most) {
+  int number = 0;
+  if (!read_number(text, number) || number < 1 || number > most) {
+    throw UsageError(fmt::format("--{}: {} is not possible", option, quote(text)),
+                     fmt::format("give a whole number from 1 to {}", most));
+  }
+  return number;
+}
+
+Owner parse_owner(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  const std::string user = text.substr(0, colon);
+  Owner owner;
+  if (!user.empty()) owner.user = user_id(user);
+  if (colon != std::string::npos) {
+    const std::string group = text.substr(colon + 1);
+    if (group.empty()) {
+      throw UsageError(fmt::format("--owner: {} names no group", quote(text)),
+                       "write USER, USER:GROUP or :GROUP");
+    }
+    owner.group = group_id(group);
+  }
+  return owner;
+}
+
+CaFiles ca_files(const Arguments& arguments) {
+  CaFiles files{.certificate = arguments.last("ca-cert", "minica.pem"),
+                .key = arguments.last("ca-key", "minica-key.pem"),
+                .leaves = arguments.last("out", ".")};
+  if (files.certificate.lexically_normal() == files.key.lexically_normal()) {
+    throw UsageError("--ca-cert and --ca-key name the same file", "give each one of its own");
+  }
+  return files;
+}
+
+std::filesystem::path full_path(const std::filesystem::path& path) {
+  std::error_code failed;
+  const std::filesystem::path full = std::filesystem::absolute(path, failed);
+  return (failed ? path : full).lexically_normal();
+}
+
+}  // namespace pki::cli

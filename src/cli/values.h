@@ -1,0 +1,32 @@
+// The values of options, from text to what they mean. Each throws an Error, or a UsageError where
+// the command line itself is wrong, that names the option.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/command.h"
+#include "pki/ca.h"
+
+namespace pki::cli {
+
+[[nodiscard]] std::vector<San> parse_sans(const Arguments& arguments);
+[[nodiscard]] std::vector<RoleName> parse_roles(const Arguments& arguments);
+/// minica's names for algorithms, and ours for types.
+[[nodiscard]] KeyType parse_algorithm(const std::string& text);
+[[nodiscard]] KeyType parse_type(const std::string& text);
+[[nodiscard]] Profile parse_profile(const std::string& text);
+/// A whole number from 1 to `most`.
+[[nodiscard]] int parse_number(std::string_view option, const std::string& text, int most);
+/// USER, USER:GROUP or :GROUP, names or ids, as chown(1) reads them.
+[[nodiscard]] Owner parse_owner(const std::string& text);
+
+/// --ca-cert, --ca-key and --out.
+[[nodiscard]] CaFiles ca_files(const Arguments& arguments);
+
+/// Absolute, without "." and ".."; as it is where the working directory is gone.
+[[nodiscard]] std::filesystem::path full_path(const std::filesystem::path& path);
+
+}  // namespace pki::cli
