@@ -19,7 +19,8 @@ __pki_names() {
         esac
     done
     for path in "$out"/*/cert.pem; do
-        [[ ! -e $path ]] || basename "${path%/cert.pem}"
+        path=${path%/cert.pem}
+        [[ ! -e $path/cert.pem ]] || echo "${path##*/}"
     done
 }
 

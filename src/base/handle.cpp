@@ -28,9 +28,7 @@ void OpensslDeleter::operator()(stack_st_ASN1_OBJECT* p) const noexcept {
   EXTENDED_KEY_USAGE_free(p);
 }
 void OpensslDeleter::operator()(stack_st_GENERAL_NAME* p) const noexcept { GENERAL_NAMES_free(p); }
-void OpensslDeleter::operator()(stack_st_X509* p) const noexcept {
-  sk_X509_pop_free(p, X509_free);
-}
+void OpensslDeleter::operator()(stack_st_X509* p) const noexcept { sk_X509_pop_free(p, X509_free); }
 void OpensslDeleter::operator()(X509_name_st* p) const noexcept { X509_NAME_free(p); }
 void OpensslDeleter::operator()(x509_st* p) const noexcept { X509_free(p); }
 void OpensslDeleter::operator()(x509_store_ctx_st* p) const noexcept { X509_STORE_CTX_free(p); }

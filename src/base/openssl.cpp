@@ -1,5 +1,6 @@
 #include "base/openssl.h"
 
+#include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -13,7 +14,10 @@ namespace pki {
 std::string take_openssl_reason() {
   const unsigned long code = ERR_peek_last_error();
   const char* reason = ERR_reason_error_string(code);
-  std::string text = reason != nullptr ? reason : code != 0 ? "unknown error" : "no reason given";
+  // Where the texts were not loaded, openssl(1) has them: `openssl errstr CODE`.
+  std::string text = reason != nullptr ? reason
+                     : code != 0       ? fmt::format("OpenSSL error {:08X}", code)
+                                       : "no reason given";
   forget_openssl_errors();
   return text;
 }
@@ -27,8 +31,9 @@ void throw_openssl_error(const char* doing) {
 void start_openssl_for_one_job() {
   // No openssl.cnf, no tables of every algorithm's name, no tidying up of what the kernel takes
   // back anyway: together more work than the job itself.
-  OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
-                          OPENSSL_INIT_NO_ADD_ALL_DIGESTS | OPENSSL_INIT_NO_ATEXIT,
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS |
+                          OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
+                          OPENSSL_INIT_NO_ATEXIT,
                       nullptr);
   // The digests of the signatures that X509_verify() may meet; it looks them up by name.
   for (const EVP_MD* digest :

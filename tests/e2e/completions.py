@@ -9,7 +9,9 @@ from the values that the program takes, not from a list in here.
 """
 
 import fcntl
+import grp
 import os
+import pwd
 import re
 import select
 import shlex
@@ -22,12 +24,16 @@ import time
 import unittest
 from pathlib import Path
 
-from docs import OPTIONS_WITH_VALUES, PKI, TREE, commands, options_in_help, values
+from docs import CHOICES, PKI, TREE, commands, options_in_help, values
 
 COMPLETIONS = TREE / "completions"
 
-DIRECTORIES = {"certs", "sub directory"}
+NAMES = {"bouncerhost", "app_user", "_.db.example.org"}  # of directories with a certificate
+DIRECTORIES = {"certs", "sub directory"} | NAMES
+NAMES_IN_CERTS = {"other.host"}
 FILES = {"root.pem", "root-key.pem", "spare root.pem"}
+
+KEY_TYPES = set(values("--key-type"))
 
 PATIENCE = 20  # seconds; all of it takes one or two
 
@@ -44,8 +50,11 @@ class Sandbox:
         self.work = self.home / "work"
         for name in DIRECTORIES:
             (self.work / name).mkdir(parents=True)
-        for name in FILES:
+        for name in FILES | {f"{name}/cert.pem" for name in NAMES}:
             (self.work / name).touch()
+        for name in NAMES_IN_CERTS:
+            (self.work / "certs" / name).mkdir()
+            (self.work / "certs" / name / "cert.pem").touch()
         # fish loads completions only for what it finds.
         (self.home / "bin").mkdir()
         (self.home / "bin/pki").symlink_to(PKI)
@@ -154,28 +163,97 @@ class Cases:
         self.offers("pki issue i", set())
 
     def test_values(self):
-        for option in OPTIONS_WITH_VALUES:
+        for choice in CHOICES:
+            if not choice.is_option:
+                continue
+            if choice.command == "issue":
+                ways = ["pki", "pki issue", "pki issue --domains=host --days 9"]
+            else:
+                ways = [f"pki {choice.command} --json", f"pki {choice.command} NAME"]
+            all_values = set(values(choice))
+            start = max(all_values)[:2]
             for separator in self.separators:
-                words = option + separator
-                some = {value for value in values(option) if value.startswith("rsa")}
-                self.offers(f"pki {words}", set(values(option)))
-                self.offers(f"pki {words}rsa", some)
-                self.offers(f"pki issue --domains=host --days 9 {words}", set(values(option)))
+                for way in ways:
+                    self.offers(f"{way} {choice.name}{separator}", all_values)
+                self.offers(
+                    f"{ways[-1]} {choice.name}{separator}{start}",
+                    {value for value in all_values if value.startswith(start)},
+                )
+
+    def test_kinds(self):
+        [kind] = [choice for choice in CHOICES if not choice.is_option]
+        for way in ["pki config ", "pki config --json --out=certs --user postgres "]:
+            self.assertEqual(self.choices(way) - set(options_in_help("config")), set(values(kind)))
+            self.offers(f"{way}r", {"rails"})
+
+    def test_names(self):
+        options = set(options_in_help("config")) | set(options_in_help("export"))
+        for way in [
+            "pki config psql ",
+            "pki config --user app_user node ",
+            "pki config go --port=5432 ",
+            "pki export ",
+            "pki export --format pk8 --json ",
+        ]:
+            self.assertEqual(self.choices(way) - options, NAMES)
+            self.offers(f"{way}a", {"app_user"})
+        for out in ["--out certs", "--out=certs", "--out=certs/"]:
+            self.offers(f"pki export {out} o", NAMES_IN_CERTS)
+            self.offers(f"pki config jdbc {out} o", NAMES_IN_CERTS)
+        self.offers("pki export app_user b", set())
+        self.offers("pki config psql bouncerhost a", set())
+
+    def test_owners(self):
+        users = {entry.pw_name for entry in pwd.getpwall()}
+        groups = {entry.gr_name for entry in grp.getgrall()}
+
+        def offers(line: str, expected: set[str]) -> None:
+            with self.subTest(line):
+                found = {word.rpartition(":")[2] for word in self.choices(line)}
+                self.assertEqual(found, expected)
+
+        for command in ["", "issue ", "export --format der "]:
+            for separator in self.separators:
+                option = f"pki {command}--owner{separator}"
+                offers(option, users)
+                offers(f"{option}roo", {"root"})
+                for user in ["root", "", "4711"]:
+                    offers(f"{option}{user}:", groups)
+                    offers(f"{option}{user}:roo", {"root"})
 
     def test_files(self):
-        for option in ["--ca-cert", "--ca-key"]:
+        for command, option in [
+            ("", "--ca-cert"),
+            ("", "--ca-key"),
+            ("issue", "--ca-cert"),
+            ("config", "--ca-cert"),
+            ("config psql", "--server-ca"),
+            ("export", "--password-file"),
+            ("export NAME", "--ca-cert"),
+        ]:
             for separator in self.path_separators:
-                self.offers(f"pki {option}{separator}", FILES | DIRECTORIES)
-                self.offers(f"pki {option}{separator}ro", {"root.pem", "root-key.pem"})
-                self.offers(f"pki issue --json {option}{separator}sp", {"spare root.pem"})
+                line = f"pki {command} {option}{separator}"
+                self.offers(line, FILES | DIRECTORIES)
+                self.offers(f"{line}ro", {"root.pem", "root-key.pem"})
+                self.offers(f"{line}sp", {"spare root.pem"})
 
     def test_directories(self):
-        for separator in self.path_separators:
-            self.offers(f"pki --out{separator}", DIRECTORIES)
-            self.offers(f"pki --out{separator}c", {"certs"})
+        for option in ["--out", "issue --out", "config psql --out", "export --to", "export n --out"]:
+            for separator in self.path_separators:
+                self.offers(f"pki {option}{separator}", DIRECTORIES)
+                self.offers(f"pki {option}{separator}c", {"certs"})
 
     def test_nothing(self):
-        for option in ["--domains", "--ip-addresses", "--days"]:
+        for option in [
+            "--domains",
+            "--ip-addresses",
+            "--days",
+            "--user",
+            "config --user",
+            "config --dbname",
+            "config psql --port",
+            "export --password-fd",
+        ]:
             for separator in self.separators:
                 self.offers(f"pki {option}{separator}", set())
                 self.offers(f"pki {option}{separator}r", set())
@@ -212,6 +290,11 @@ class TerminalCases(Cases):
             ("pki --dom", {"pki --domains ", "pki --domains="}),
             ("pki i", {"pki issue "}),
             ("pki --key-type=e", {"pki --key-type=ed25519 "}),
+            ("pki config pg", {"pki config pgbouncer "}),
+            ("pki export app", {"pki export app_user "}),
+            ("pki --owner roo", {"pki --owner root "}),
+            ("pki --owner root:roo", {"pki --owner root:root "}),
+            ("pki --owner=:roo", {"pki --owner=:root "}),
             ("pki --ca-cert 'sp", {"pki --ca-cert 'spare root.pem' "}),
         ]:
             self.inserts(line, either)
@@ -264,9 +347,12 @@ class Bash(TerminalCases, unittest.TestCase):
 
     def test_one_dash(self):
         for separator in self.separators:
-            self.offers(f"pki -key-type{separator}", set(values("--key-type")))
+            self.offers(f"pki -key-type{separator}", KEY_TYPES)
         for separator in self.path_separators:
             self.offers(f"pki -out{separator}", DIRECTORIES)
+            self.offers(f"pki export -out{separator}certs o", NAMES_IN_CERTS)
+            self.offers(f"pki config -port{separator}5432 r", {"rails"})
+            self.offers(f"pki export -owner{separator}root:roo", {"root"})
 
     def test_addresses_with_colons(self):
         for address in ["fe80:", "fe80::", "fe80::r"]:
@@ -290,8 +376,11 @@ class BashWithBashCompletion(Bash):
     def test_behind_sudo(self):
         self.offers("sudo pki --d", {"--days", "--domains"})
         for separator in self.separators:
-            self.offers(f"sudo pki --key-type{separator}", set(values("--key-type")))
+            self.offers(f"sudo pki --key-type{separator}", KEY_TYPES)
             self.offers(f"sudo pki --out{separator}", DIRECTORIES)
+            self.offers(f"sudo pki --owner{separator}root:roo", {"root"})
+        self.offers("sudo pki config r", {"rails"})
+        self.offers("sudo pki config psql a", {"app_user"})
 
 
 class BashWithoutEqualsSign(Bash):

@@ -2,8 +2,9 @@
 """What is written about pki agrees with what it does.
 
 --help, the manual page and the three completions name the same commands, options and values, and
-these are the ones that the program has. The manual page documents the JSON document member by
-member, and is free of faults. What README.md and the manual tell a reader to type exists.
+these are the ones that the program has. The manual page documents the JSON documents member by
+member, and is free of faults. What README.md, the manual and the pages in docs/ tell a reader to
+type exists.
 
     PKI=build/pki tests/e2e/docs.py
 """
@@ -62,33 +63,84 @@ def all_options() -> set[str]:
     return {option for command in commands() for option in options_in_help(command)}
 
 
-def refusal(option: str, value: str) -> str | None:
-    """What the program has against a value of an option; None if it takes it."""
-    # Names are looked at last, and this one is wrong: nothing is made.
-    message = run(PKI, option, value, "--domains", "..").stderr.removeprefix("pki: ")
-    if message.startswith("--domains:"):
+@dataclass(frozen=True)
+class Choice:
+    """An option, or an operand, that takes one of a few words."""
+
+    name: str  # as help has it
+    command: str
+    arguments: str  # with which the program comes to judge VALUE, and then makes nothing
+    accepted: str  # what it says after that, if it takes VALUE
+    perhaps: str  # what somebody could add next, and forget elsewhere
+
+    @property
+    def is_option(self) -> bool:
+        return self.name.startswith("--")
+
+
+KEYS = """
+    ecdsa p224 p256 p384 p521 secp256k1 rsa rsa1024 rsa2048 rsa3072 rsa4096 rsa8192 rsapss dsa
+    eddsa ed25519 ed448 mldsa44 mldsa65 mldsa87
+"""
+CHOICES = [
+    Choice("--ca-alg", "issue", "--ca-alg VALUE --domains ..", "--domains:", KEYS),
+    Choice("--key-type", "issue", "--key-type VALUE --domains ..", "--domains:", KEYS),
+    Choice(
+        "--profile",
+        "issue",
+        "--profile VALUE --domains ..",
+        "--domains:",
+        "ca clients dual kdc ocsp peers root servers signing timestamp user web",
+    ),
+    Choice(
+        "--format",
+        "export",
+        "export no/directory --format VALUE",
+        "cannot open directory|a p12 needs a password",
+        "bundle chain crl crt jks jwk pem pfx pk1 pkcs1 pkcs12 pkcs8 sec1 ssh",
+    ),
+    Choice(
+        "KIND",
+        "config",
+        "config VALUE no/directory",
+        "cannot open directory",
+        "asyncpg django libpq mysql npgsql odbc odyssey pgcat php psycopg python ruby rust url",
+    ),
+]
+
+
+def choice(name: str) -> Choice:
+    [found] = [one for one in CHOICES if one.name == name]
+    return found
+
+
+def refusal(one: Choice, value: str) -> str | None:
+    """What the program has against a value; None if it takes it."""
+    arguments = [value if word == "VALUE" else word for word in one.arguments.split()]
+    message = run(PKI, *arguments).stderr.removeprefix("pki: ")
+    if re.match(one.accepted, message):
         return None
-    assert message.startswith(f"{option}:"), message
+    assert re.match(f"{one.name}:" if one.is_option else "unknown kind", message), message
     return message
 
 
-# What somebody could add to the program next, and forget elsewhere.
-PERHAPS_VALUES = """
-    ecdsa p224 p256 p384 p521 secp256k1 rsa rsa1024 rsa2048 rsa3072 rsa4096 rsa8192 rsapss dsa
-    eddsa ed25519 ed448 mldsa44 mldsa65 mldsa87
-""".split()
+def words_of(text: str) -> set[str]:
+    return set(re.findall(r"[\w-]+", text))
+
+
+def listed_in_message(one: Choice) -> set[str]:
+    listed = re.search(r"; use (.*)", refusal(one, "?"))
+    assert listed, "no list of values"
+    return words_of(listed[1]) - {"or"}
 
 
 @functools.cache
-def values(option: str) -> frozenset[str]:
-    """The values that the program takes for an option, of all that it or anybody else knows."""
-    listed = re.search(r"; use (.*)", refusal(option, "?"))
-    assert listed, "no list of values"
-    known = {*PERHAPS_VALUES, *re.findall(r"\w+", listed[1])} - {"or"}
-    return frozenset(value for value in known if refusal(option, value) is None)
-
-
-OPTIONS_WITH_VALUES = ["--ca-alg", "--key-type"]
+def values(one: Choice | str) -> frozenset[str]:
+    """The values that the program takes, of all that it or anybody else knows."""
+    if isinstance(one, str):
+        return values(choice(one))
+    known = {*one.perhaps.split(), *listed_in_message(one)}
+    return frozenset(value for value in known if refusal(one, value) is None)
 
 
 # --- The manual page ------------------------------------------------------------------------------
@@ -143,36 +195,58 @@ class Completion:
 
     path: str
     commands: str
-    options: str
+    of_command: str  # the part of the text that is about COMMAND
+    options: str  # in that part
     values: str  # of OPTION
+    kinds: str
+    common: tuple[str, ...] = ()  # options of every command that stand elsewhere
 
-    def find(self, pattern: str) -> set[str]:
+    def read(self) -> str:
         text = re.sub(r"^\s*#.*\n", "", (TREE / self.path).read_text(), flags=re.M)
-        text = text.replace("\\\n", "")
-        return {word for found in re.findall(pattern, text) for word in found.split()}
+        return text.replace("\\\n", "")
 
-    def values_of(self, option: str) -> set[str]:
-        return self.find(self.values.replace("OPTION", option.removeprefix("--")))
+    def find(self, pattern: str, text: str | None = None) -> set[str]:
+        found = re.findall(pattern, self.read() if text is None else text)
+        return {word for words in found for word in words.split()}
+
+    def options_of(self, command: str) -> set[str]:
+        parts = re.findall(self.of_command.replace("COMMAND", command), self.read(), re.M | re.S)
+        assert parts, f"{self.path} has no part about {command}"
+        return with_dashes(self.find(self.options, "\n".join(parts))) | {*self.common}
+
+    def values_of(self, one: Choice) -> set[str]:
+        if not one.is_option:
+            return self.find(self.kinds)
+        return self.find(self.values.replace("OPTION", one.name.removeprefix("--")))
 
 
 COMPLETIONS = [
     Completion(
         path="completions/pki.bash",
         commands=r"commands='(.*?)'",
-        options=r"words\+='(.*?)'",
+        of_command=r"^ +COMMAND\)$(.*?)^ {16};;$",
+        options=r"words\+=' (.*?)'",
         values=r"--OPTION\)\s+words='(.*?)'",
+        kinds=r"kinds='(.*?)'",
+        common=("--help", "--version"),
     ),
     Completion(
         path="completions/_pki",
         commands=r"'(\w+):.*?'",
+        of_command=r"^_pki_COMMAND\(\) \{$(.*?)^\}$",
         options=r"(--[\w-]+)=?\[",
         values=r"--OPTION=\[.*?\]:.*?:\((.*?)\)",
+        kinds=r"':kind:\((.*?)\)'",
+        common=("--json", "--quiet", "--verbose", "--help", "--version"),
     ),
     Completion(
         path="completions/pki.fish",
         commands=r"complete .*-n __pki_has_no_words -a (\w+)",
-        options=r"complete .*?-l (\S+)",
+        of_command=r"^(complete -c pki -n '__pki_command_is [a-z ]*\bCOMMAND\b[^\n]*)$",
+        options=r" -l (\S+)",
         values=r"complete .*?-l OPTION .*?-a '(.*?)'",
+        kinds=r"complete .*-d Kind +-a '(.*?)'",
+        common=("--help", "--version"),
     ),
 ]
 
@@ -183,17 +257,37 @@ def with_dashes(names: Iterable[str]) -> set[str]:
 
 # --- Other texts ----------------------------------------------------------------------------------
 
-README = (TREE / "README.md").read_text()
+PAGES = {
+    path: (TREE / path).read_text()
+    for path in ["README.md", "docs/server.md", "docs/database-user.md", "docs/drivers.md"]
+}
 
 
 def command_lines(text: str) -> Iterator[str]:
     """What follows the word pki in each command, be it behind a prompt, a path or sudo."""
+    words = "|".join(commands())
     for line in re.sub(r"\\\n", "", text).splitlines():
         for command in re.split(r"[|;&]+", line):
-            # The last pki is the one that options follow: "cd pki", say, is none.
-            found = re.search(r"(?:^|[\s/])pki((?:\s+[a-z]+)?\s+-.*)", command)
+            # "cd pki", say, is none: a command follows, or options.
+            found = re.search(rf"(?:^|[\s/(])pki(\s+(?:-|(?:{words})\b).*)", command)
             if found:
                 yield found[1]
+
+
+def faults(command_line: str) -> list[str]:
+    """What is in a command line, without the word pki, that the program does not know."""
+    words = command_line.split()
+    command = words.pop(0) if words[0] in commands() else "issue"
+    unknown = options_in(command_line) - set(options_in_help(command))
+    for one in CHOICES:
+        if one.command != command:
+            continue
+        given = re.findall(rf"(?:^|\s)-?{one.name}[ =]([\w-]+)", command_line)
+        if not one.is_option and words and not words[0].startswith("-"):
+            given = words[:1]
+        # KIND, TYPE: a word in capitals stands for any.
+        unknown |= {value for value in given if not value.isupper()} - values(one)
+    return sorted(unknown)
 
 
 def options_in(command_line: str) -> set[str]:
@@ -216,7 +310,7 @@ def code_in(markdown: str) -> tuple[list[str], list[str]]:
 class Commands(unittest.TestCase):
     def test_help_names_them(self):
         usage = re.search(r"^Usage: pki (.*)", help_of(), re.M)[1]
-        listed = re.search(r"^Commands:\n((?: .*\n)+)", help_of(), re.M)
+        listed = re.search(r"^Commands.*:\n((?: .*\n)+)", help_of(), re.M)
         named = re.findall(r"[a-z]+", usage)
         named += re.findall(r"^  (\S+)", listed[1], re.M) if listed else []
         self.assertEqual(set(named), commands())
@@ -235,7 +329,15 @@ class Commands(unittest.TestCase):
 
 class Options(unittest.TestCase):
     def test_the_synopsis_names_them(self):
-        self.assertEqual(set(MANUAL.section("SYNOPSIS").flags()), all_options())
+        common = {"--help", "--version"}
+        lines = re.split(r"^\.Nm\n", MANUAL.section("SYNOPSIS").text, flags=re.M)[1:]
+        *uses, last = map(Mdoc, lines)
+        self.assertEqual(set(last.flags()), common)
+        self.assertEqual(len(uses), len(commands()))
+        for use in uses:
+            [command] = re.findall(r"\bCm (\w+)", use.text)
+            with self.subTest(command):
+                self.assertEqual(set(use.flags()), set(options_in_help(command)) - common)
 
     def test_the_manual_describes_them(self):
         described = [head.flags() for head, _ in MANUAL.section("OPTIONS").items()]
@@ -248,59 +350,134 @@ class Options(unittest.TestCase):
 
     def test_completions_name_them(self):
         for completion in COMPLETIONS:
-            with self.subTest(completion.path):
-                found = with_dashes(completion.find(completion.options))
-                self.assertEqual(found, all_options())
+            for command in commands():
+                with self.subTest(completion.path, command=command):
+                    found = completion.options_of(command)
+                    self.assertEqual(found, set(options_in_help(command)))
 
 
 class Values(unittest.TestCase):
-    """Of the options that take one of a few words."""
+    """Of the options and operands that take one of a few words."""
+
+    def test_all_are_checked(self):
+        """Those that have a message with a list of words are in CHOICES."""
+        sources = [path.read_text() for path in (TREE / "src/cli").rglob("*.cpp")]
+        unknown = {what for text in sources for what in re.findall(r"unknown (\w+) {}", text)}
+        of_choices = {re.search(r"unknown (\w+)", refusal(one, "?"))[1] for one in CHOICES}
+        self.assertEqual(unknown - {"command", "option"}, of_choices)
 
     def test_messages_list_them(self):
-        for option in OPTIONS_WITH_VALUES:
-            with self.subTest(option):
-                listed = re.search(r"; use (.*)", refusal(option, "?"))[1]
-                self.assertEqual(set(re.findall(r"\w+", listed)) - {"or"}, values(option))
+        for one in CHOICES:
+            with self.subTest(one.name):
+                self.assertEqual(listed_in_message(one), values(one))
 
     def test_help_lists_them(self):
-        for option in OPTIONS_WITH_VALUES:
-            with self.subTest(option):
-                words = set(re.findall(r"\w+", options_in_help()[option]))
-                self.assertEqual(words & {*PERHAPS_VALUES, *values(option)}, values(option))
+        for one in CHOICES:
+            with self.subTest(one.name):
+                if one.is_option:
+                    text = options_in_help(one.command)[one.name]
+                else:
+                    text = help_of(one.command).partition("\nExamples:")[0]
+                words = words_of(text)
+                self.assertEqual(words & {*one.perhaps.split(), *values(one)}, values(one))
 
     def test_the_manual_lists_them(self):
-        for option in OPTIONS_WITH_VALUES:
-            with self.subTest(option):
-                items = MANUAL.section("OPTIONS").items()
-                [text] = [body.text for head, body in items if head.flags() == [option]]
-                listed = Mdoc(text.partition("\nOne of\n")[2]).words("Cm")
-                self.assertEqual(sorted(listed), sorted(values(option)))
+        for one in CHOICES:
+            with self.subTest(one.name):
+                if one.name in self.LISTS:
+                    items = MANUAL.section(self.LISTS[one.name]).items()
+                    listed = [word for head, _ in items for word in head.words("Cm")]
+                else:
+                    items = MANUAL.section("OPTIONS").items()
+                    [text] = [body.text for head, body in items if head.flags() == [one.name]]
+                    listed = Mdoc(text.partition("\nOne of\n")[2]).words("Cm")
+                self.assertEqual(sorted(listed), sorted(values(one)))
+
+    LISTS = {"KIND": "Kinds of configuration", "--format": "Formats"}
 
     def test_completions_list_them(self):
         for completion in COMPLETIONS:
-            for option in OPTIONS_WITH_VALUES:
-                with self.subTest(completion.path, option=option):
-                    self.assertEqual(completion.values_of(option), values(option))
+            for one in CHOICES:
+                with self.subTest(completion.path, name=one.name):
+                    self.assertEqual(completion.values_of(one), values(one))
+
+
+class ExportedFiles(unittest.TestCase):
+    def test_the_manual_names_them(self):
+        """Those that each format makes, in FILES and where the format is described."""
+        described = {
+            head.words("Cm")[0]: body for head, body in MANUAL.section("Formats").items()
+        }
+        in_files = [head.text for head, _ in MANUAL.section("FILES").items()]
+        with tempfile.TemporaryDirectory() as directory:
+            run(PKI, "--domains", "host", cwd=directory)
+            (Path(directory) / "password").write_text("a password")
+            for one in sorted(values("--format")):
+                command = ["export", "host", "--format", one, "--json", "--to", one]
+                command += ["--password-file", "password"] if one == "p12" else []
+                made = json.loads(run(PKI, *command, cwd=directory).stdout)["made"]
+                names = [Path(path).name for path in made]
+                with self.subTest(one):
+                    self.assertEqual(sorted(described[one].words("Pa")), sorted(names))
+                    for name in names:
+                        self.assertTrue([text for text in in_files if f"/{name}" in text], name)
 
 
 class Json(unittest.TestCase):
     KINDS = {str: "String:", bool: "Boolean:", list: "Array of strings:", dict: "Object:"}
 
-    def test_the_manual_describes_each_member(self):
-        items = MANUAL.section("JSON").items()
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = directory.name
+
+    def json(self, *arguments: str) -> object:
+        return json.loads(run(PKI, *arguments, "--json", cwd=self.directory).stdout)
+
+    def describes(self, section: str, printed: object) -> dict[str, Mdoc]:
+        """The members, as the section has them, if it has all of them in their order."""
+        items = MANUAL.section(section).items()
         members = {head.words("Va")[0]: body for head, body in items}
-        with tempfile.TemporaryDirectory() as directory:
-            for status in ["issued", "unchanged"]:
-                with self.subTest(status):
-                    printed = json.loads(
-                        run(PKI, "--domains", "host", "--json", cwd=directory).stdout
-                    )
-                    flat = dict(self.flatten(printed))
-                    self.assertEqual(list(members), list(flat))
-                    for name, value in flat.items():
-                        self.assertTrue(members[name].text.startswith(self.KINDS[type(value)]))
-                    self.assertEqual(printed["status"], status)
-                    self.assertIn(status, members["status"].words("Cm"))
+        self.assertIsInstance(printed, dict)
+        flat = dict(self.flatten(printed))
+        self.assertEqual(list(members), list(flat))
+        for name, value in flat.items():
+            self.assertTrue(members[name].text.startswith(self.KINDS[type(value)]), name)
+        return members
+
+    def test_issue(self):
+        for status in ["issued", "unchanged"]:
+            with self.subTest(status):
+                printed = self.json("--domains", "host")
+                members = self.describes("JSON", printed)
+                self.assertEqual(printed["status"], status)
+                self.assertIn(status, members["status"].words("Cm"))
+
+    def test_issue_for_users(self):
+        for users in ["first", "first,second"]:
+            printed = self.json("--user", users)
+            self.assertIsInstance(printed, list)
+            self.assertEqual([one["common_name"] for one in printed], users.split(","))
+            for one in printed:
+                self.describes("JSON", one)
+
+    def test_config(self):
+        self.json("--domains", "host")
+        for kind in sorted(values("KIND")):
+            printed = self.json("config", kind, "host")
+            self.describes("JSON of config", printed)
+            self.assertEqual(printed["kind"], kind)
+            plain = run(PKI, "config", kind, "host", cwd=self.directory).stdout
+            self.assertEqual(printed["text"], plain)
+
+    def test_export(self):
+        self.json("--domains", "host")
+        export = ["export", "host", "--format", "der"]
+        for member, other in [("made", "unchanged"), ("unchanged", "made")]:
+            printed = self.json(*export)
+            self.describes("JSON of export", printed)
+            made = str(Path(self.directory).resolve() / "host/cert.der")
+            self.assertEqual((printed[member], printed[other]), ([made], []))
 
     @classmethod
     def flatten(cls, value: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -331,36 +508,65 @@ class ExitStatuses(unittest.TestCase):
                 (2, ["--domains"]),
                 (2, ["--domains", "new", "--days", "0"]),
                 (2, ["--domains", "new", "more"]),
+                (2, ["--domains", "new", "--profile", "both"]),
+                (2, ["--domains", "new", "--user", "app"]),
+                (2, ["--user", "app", "--profile", "server"]),
+                (1, ["--user", "-app"]),
+                (1, ["--user", "app", "--owner", "no.such.user"]),
+                (0, ["--user", "app"]),
+                (0, ["config", "psql", "host"]),
+                (1, ["config", "psql", "app"]),
+                (1, ["config", "psql", "nobody"]),
+                (2, ["config", "psql"]),
+                (2, ["config", "nothing", "host"]),
+                (2, ["config", "psql", "host", "--server-ca", "minica.pem"]),
+                (2, ["config", "postgres", "host", "--port", "5432"]),
+                (0, ["export", "host", "--format", "der"]),
+                (0, ["export", "host", "--format", "der"]),
+                (1, ["export", "nobody", "--format", "der"]),
+                (2, ["export", "host"]),
+                (2, ["export", "host", "--format", "nothing"]),
+                (2, ["export", "host", "--format", "p12"]),
+                (2, ["export", "host", "--format", "pk8", "--password-fd", "0"]),
+                (1, ["export", "host", "--format", "p12", "--password-file", "nothing"]),
             ]:
                 with self.subTest(arguments):
                     self.assertEqual(run(PKI, *arguments, cwd=directory).returncode, status)
 
 
 class WhatReadersType(unittest.TestCase):
-    """What is there to be pasted, in the manual, in help and in README.md."""
+    """What is there to be pasted, in the manual, in help, in README.md and in docs/."""
 
-    def test_options_exist(self):
-        for text in [MANUAL.displays(), help_of()]:
+    def test_it_exists(self):
+        for text in [MANUAL.displays(), *map(help_of, sorted(commands()))]:
             lines = list(command_lines(text))
             self.assertTrue(lines)
             for line in lines:
                 with self.subTest(line):
-                    self.assertLessEqual(options_in(line), all_options())
+                    self.assertEqual(faults(line), [])
 
-    def test_options_exist_in_the_readme(self):
-        blocks, spans = code_in(README)
-        for code in blocks + spans:
-            for line in command_lines(code):
-                with self.subTest(line):
-                    self.assertLessEqual(options_in(line), all_options())
-        for span in spans:
-            if span.startswith("--"):
-                with self.subTest(span):
-                    self.assertLessEqual(options_in(span), all_options())
+    def test_it_exists_in_the_pages(self):
+        for path, text in PAGES.items():
+            blocks, spans = code_in(text)
+            lines = [line for code in blocks + spans for line in command_lines(code)]
+            self.assertTrue(lines, path)
+            for line in lines:
+                with self.subTest(path, line=line):
+                    self.assertEqual(faults(line), [])
+            for span in spans:
+                if span.startswith("--"):
+                    with self.subTest(path, span=span):
+                        self.assertLessEqual(options_in(span), all_options())
+
+    def test_links_lead_to_files(self):
+        for path, text in PAGES.items():
+            for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+                with self.subTest(path, link=link):
+                    self.assertTrue((TREE / path).parent.joinpath(link).exists())
 
     def test_settings_have_no_comments_behind_them(self):
         """PgBouncer takes a comment behind a value for a part of it, and does not start."""
-        for text in [MANUAL.text, README]:
+        for text in [MANUAL.text, PAGES["README.md"], PAGES["docs/server.md"]]:
             lines = re.findall(r"^\s*(?:client|server)_tls_\w+\s*=.*", text, re.M)
             self.assertTrue(lines)
             for line in lines:
