@@ -1,5 +1,5 @@
-// A program that brings its own certificate authority: in files, as the command does, and in memory,
-// for a test that wants a server certificate and nothing on the disk.
+// A program that brings its own certificate authority: in files, as the command does, and in
+// memory, for a test that wants a server certificate and nothing on the disk.
 #include <pki/ca.h>
 #include <pki/error.h>
 #include <pki/issuer.h>
@@ -32,8 +32,8 @@ void in_memory() {
                                 .validity = pki::Validity::starting(now(), profile.lifetime),
                                 .serial = pki::SerialNumber::generate()};
   };
-  const pki::Issuer root = pki::Issuer::self_signed(
-      spec("test root", pki::profiles::root), pki::Key::generate(pki::KeyType::p256));
+  const pki::Issuer root = pki::Issuer::self_signed(spec("test root", pki::profiles::root),
+                                                    pki::Key::generate(pki::KeyType::p256));
   const pki::Key key = pki::Key::generate(pki::KeyType::p256);
   pki::CertificateSpec server = spec("localhost", pki::profiles::server);
   server.sans = {pki::DnsName::parse("localhost")};

@@ -5,7 +5,6 @@
 #include <optional>
 #include <vector>
 
-#include "pki/certificate.h"
 #include "pki/file.h"
 #include "pki/secret.h"
 
@@ -23,7 +22,8 @@ struct ExportRequest {
   ExportFormat format;
   std::filesystem::path leaf;  ///< The directory with cert.pem and key.pem.
   std::filesystem::path root;  ///< The root's certificate.
-  /// Where the files are made; made itself (0700) if only its last part is missing.
+  /// Where the files are made; made itself (0700, for the files' owner) if only its last part is
+  /// missing.
   std::filesystem::path to;
   SecretBytes password;  ///< Of a p12.
   /// Nothing: a file with a key belongs to whom key.pem does, the others to whom cert.pem does.
@@ -38,11 +38,6 @@ struct Exported {
 /// Everything is on the disk when it returns. A file that is there with other contents is left
 /// alone, and nothing is made then. Throws Error.
 [[nodiscard]] Exported export_leaf(const ExportRequest& request);
-
-/// The certificate in a leaf's directory. Throws Error.
-[[nodiscard]] Certificate read_leaf_certificate(const std::filesystem::path& leaf);
-/// Nothing if there is no such directory, or no certificate in it.
-[[nodiscard]] std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf);
 
 /// A password's file without the line end that editors put there. Throws Error.
 [[nodiscard]] SecretBytes read_password_file(const std::filesystem::path& path);

@@ -184,9 +184,9 @@ Exit dispatch(std::span<const std::string> arguments, Output& output) {
     return Exit::done;
   }
   if (!command->operands.empty() && given.operands().size() != command->operands.size()) {
-    throw UsageError(fmt::format("{} takes {} arguments: {}", command->name,
-                                 command->operands.size(), fmt::join(command->operands, " ")),
-                     fmt::format("see pki {} --help", command->name));
+    throw UsageError(
+        fmt::format("{} takes exactly {}", command->name, fmt::join(command->operands, " and ")),
+        fmt::format("see pki {} --help", command->name));
   }
   output.set_json(given.is_on("json"));
   output.set_verbosity(given.is_on("verbose") ? Verbosity::verbose

@@ -110,7 +110,8 @@ std::string pgbouncer_snippet(const ServerSetup& setup) {
   if (setup.require_client_certificate) {
     out +=
         "; Only clients with a certificate of this root; its common name is the user they may\n"
-        "; log in as, who must also be in auth_file.\n"
+        "; log in as, who must also be in auth_file. Include this below any other auth_type: the\n"
+        "; last one counts.\n"
         "client_tls_sslmode = verify-full\n"
         "auth_type = cert\n";
   } else {

@@ -174,9 +174,11 @@ File Directory::read(const std::string& name, bool follow) const {
   const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
   const Descriptor opened(
       uninterrupted([&] { return ::openat(descriptor_.get(), name.c_str(), flags); }));
-  if (!opened.is_open() && errno == ENOENT && look(name).kind == EntryKind::link) {
-    throw Error(fmt::format("{} is a link to a file that is not there", path_of(name)),
-                "mend the link, or remove it");
+  if (!opened.is_open() && errno == ENOENT) {
+    const bool is_link = look(name).kind == EntryKind::link;
+    throw Error(fmt::format("{} is {}", path_of(name),
+                            is_link ? "a link to a file that is not there" : "not there"),
+                is_link ? "mend the link, or remove it" : "name a file that is there");
   }
   if (!opened.is_open()) fail("open", name, errno);
   struct stat status {};

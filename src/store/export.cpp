@@ -9,6 +9,7 @@
 
 #include "pki/error.h"
 #include "pki/key.h"
+#include "pki/leaf.h"
 #include "pki/pkcs12.h"
 #include "store/directory.h"
 #include "store/pair.h"
@@ -60,14 +61,14 @@ std::vector<Wanted> wanted_files(const ExportRequest& request, const File& certi
   return files;
 }
 
-Directory open_or_make(const std::filesystem::path& path) {
+Directory open_or_make(const std::filesystem::path& path, const Owner& owner) {
   const std::filesystem::path clean = path.filename().empty() ? path.parent_path() : path;
   const std::string name = clean.filename().string();
   if (!name.empty() && name != "." && name != "..") {
     const Directory parent = Directory::open(clean.parent_path());
     if (parent.look(name).kind == EntryKind::absent) {
       constexpr unsigned private_mode = 0700;
-      parent.make_directory(name, {}, private_mode);
+      parent.make_directory(name, owner, private_mode);
       parent.sync();
     }
   }
@@ -108,14 +109,16 @@ Exported export_leaf(const ExportRequest& request) {
     throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
                 "put the pair back together");
   }
-  const Directory root_directory = Directory::open(request.root.parent_path());
-  const Place root_place{&root_directory, request.root.filename().string()};
-  const Certificate root = read_certificate_at(root_place, true);
+  const Certificate root = read_certificate_file(request.root);
   const File certificate_file = leaf.read("cert.pem", true);
 
   std::vector<Wanted> wanted =
       wanted_files(request, certificate_file, certificate, stored.key, root);
-  Directory target = open_or_make(request.to);
+  const Owner key_owner = request.owner.value_or(owner_of(leaf, "key.pem"));
+  const Owner certificate_owner = request.owner.value_or(owner_of(leaf, "cert.pem"));
+  const unsigned key_mode =
+      request.owner.has_value() ? File::key_mode(key_owner) : stored.mode & File::group_secret_mode;
+  Directory target = open_or_make(request.to, key_owner);
   target.lock();
   Exported result;
   std::vector<Staged::Placed> missing;
@@ -130,31 +133,15 @@ Exported export_leaf(const ExportRequest& request) {
       continue;
     }
     target.remove(place.pending().name);  // of a run that was killed
-    const Owner owner =
-        request.owner.value_or(owner_of(leaf, file.is_secret ? "key.pem" : "cert.pem"));
-    const unsigned secret_mode =
-        request.owner.has_value() ? File::key_mode(owner) : stored.mode & File::group_secret_mode;
-    missing.push_back({&target,
-                       {file.name, std::move(file.contents),
-                        file.is_secret ? secret_mode : File::public_mode, owner}});
+    missing.push_back(
+        {&target,
+         {file.name, std::move(file.contents), file.is_secret ? key_mode : File::public_mode,
+          file.is_secret ? key_owner : certificate_owner}});
     result.made.emplace_back(place.path());
   }
   Staged::as_files(std::move(missing)).publish();
   target.sync();
   return result;
-}
-
-Certificate read_leaf_certificate(const std::filesystem::path& leaf) {
-  const Directory directory = Directory::open(leaf);
-  return read_certificate_at({&directory, "cert.pem"}, true);
-}
-
-std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf) {
-  const Directory leaves = Directory::open(leaf.parent_path());
-  if (leaves.look(leaf.filename().string()).kind == EntryKind::absent) return std::nullopt;
-  const Directory directory = Directory::open(leaf);
-  if (directory.look("cert.pem").kind == EntryKind::absent) return std::nullopt;
-  return read_certificate_at({&directory, "cert.pem"}, true);
 }
 
 SecretBytes read_password_file(const std::filesystem::path& path) {

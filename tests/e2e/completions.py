@@ -203,23 +203,23 @@ class Cases:
         self.offers("pki export app_user b", set())
         self.offers("pki config psql bouncerhost a", set())
 
+    def offers_owners(self, line: str, expected: set[str]) -> None:
+        """Some shells offer USER:GROUP, some the group alone."""
+        with self.subTest(line):
+            found = {word.rpartition(":")[2] for word in self.choices(line)}
+            self.assertEqual(found, expected)
+
     def test_owners(self):
         users = {entry.pw_name for entry in pwd.getpwall()}
         groups = {entry.gr_name for entry in grp.getgrall()}
-
-        def offers(line: str, expected: set[str]) -> None:
-            with self.subTest(line):
-                found = {word.rpartition(":")[2] for word in self.choices(line)}
-                self.assertEqual(found, expected)
-
         for command in ["", "issue ", "export --format der "]:
             for separator in self.separators:
                 option = f"pki {command}--owner{separator}"
-                offers(option, users)
-                offers(f"{option}roo", {"root"})
+                self.offers_owners(option, users)
+                self.offers_owners(f"{option}roo", {"root"})
                 for user in ["root", "", "4711"]:
-                    offers(f"{option}{user}:", groups)
-                    offers(f"{option}{user}:roo", {"root"})
+                    self.offers_owners(f"{option}{user}:", groups)
+                    self.offers_owners(f"{option}{user}:roo", {"root"})
 
     def test_files(self):
         for command, option in [
@@ -352,7 +352,7 @@ class Bash(TerminalCases, unittest.TestCase):
             self.offers(f"pki -out{separator}", DIRECTORIES)
             self.offers(f"pki export -out{separator}certs o", NAMES_IN_CERTS)
             self.offers(f"pki config -port{separator}5432 r", {"rails"})
-            self.offers(f"pki export -owner{separator}root:roo", {"root"})
+            self.offers_owners(f"pki export -owner{separator}root:roo", {"root"})
 
     def test_addresses_with_colons(self):
         for address in ["fe80:", "fe80::", "fe80::r"]:
@@ -378,7 +378,7 @@ class BashWithBashCompletion(Bash):
         for separator in self.separators:
             self.offers(f"sudo pki --key-type{separator}", KEY_TYPES)
             self.offers(f"sudo pki --out{separator}", DIRECTORIES)
-            self.offers(f"sudo pki --owner{separator}root:roo", {"root"})
+            self.offers_owners(f"sudo pki --owner{separator}root:roo", {"root"})
         self.offers("sudo pki config r", {"rails"})
         self.offers("sudo pki config psql a", {"app_user"})
 

@@ -97,7 +97,7 @@ CHOICES = [
         "export",
         "export no/directory --format VALUE",
         "cannot open directory|a p12 needs a password",
-        "bundle chain crl crt jks jwk pem pfx pk1 pkcs1 pkcs12 pkcs8 sec1 ssh",
+        "bundle chain crl jks jwk pem pfx pk1 pkcs1 pkcs12 pkcs8 sec1 ssh",
     ),
     Choice(
         "KIND",
@@ -224,7 +224,7 @@ COMPLETIONS = [
     Completion(
         path="completions/pki.bash",
         commands=r"commands='(.*?)'",
-        of_command=r"^ +COMMAND\)$(.*?)^ {16};;$",
+        of_command=r"^ {16}COMMAND\)$(.*?)^ {20};;$",
         options=r"words\+=' (.*?)'",
         values=r"--OPTION\)\s+words='(.*?)'",
         kinds=r"kinds='(.*?)'",
@@ -408,7 +408,7 @@ class ExportedFiles(unittest.TestCase):
         described = {
             head.words("Cm")[0]: body for head, body in MANUAL.section("Formats").items()
         }
-        in_files = [head.text for head, _ in MANUAL.section("FILES").items()]
+        in_files = re.findall(r"^\.Pa \S+/(\S+)", MANUAL.section("FILES").text, re.M)
         with tempfile.TemporaryDirectory() as directory:
             run(PKI, "--domains", "host", cwd=directory)
             (Path(directory) / "password").write_text("a password")
@@ -419,8 +419,7 @@ class ExportedFiles(unittest.TestCase):
                 names = [Path(path).name for path in made]
                 with self.subTest(one):
                     self.assertEqual(sorted(described[one].words("Pa")), sorted(names))
-                    for name in names:
-                        self.assertTrue([text for text in in_files if f"/{name}" in text], name)
+                    self.assertLessEqual(set(names), set(in_files))
 
 
 class Json(unittest.TestCase):

@@ -17,7 +17,7 @@ PUBLIC = {
     "error": "base", "handle": "base", "secret": "base",
     "names": "x509", "key": "x509", "certificate": "x509", "profile": "x509", "issuer": "x509",
     "pkcs12": "x509",
-    "file": "base", "ca": "store", "export": "store", "snippets": "postgres",
+    "file": "base", "ca": "store", "export": "store", "leaf": "store", "snippets": "postgres",
 }
 
 # What is included or called -> the layers, or the one file, that may.

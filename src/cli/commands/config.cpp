@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/values.h"
-#include "pki/export.h"
+#include "pki/leaf.h"
 #include "pki/snippets.h"
 
 namespace pki::cli {
@@ -64,7 +64,10 @@ ServerSetup server_setup(const Arguments& arguments, const Kind& kind,
   for (const char* option : {"user", "dbname", "port"}) refuse_option(arguments, kind, option);
   if (kind.name != "pgbouncer") refuse_option(arguments, kind, "server-ca");
   ServerSetup setup{.certificate = leaf / "cert.pem", .key = leaf / "key.pem", .root = root};
-  if (arguments.has("server-ca")) setup.server_ca = full_path(arguments.last("server-ca"));
+  if (arguments.has("server-ca")) {
+    setup.server_ca = full_path(arguments.last("server-ca"));
+    static_cast<void>(read_certificate_file(*setup.server_ca));
+  }
   setup.require_client_certificate = arguments.is_on("require-client-cert");
   return setup;
 }
@@ -114,6 +117,8 @@ Exit config(const Arguments& arguments, Output& output) {
     throw Error(fmt::format("{} is no server's certificate", (leaf / "cert.pem").string()),
                 "name the directory of the host's; --user names the user's");
   }
+  // PgBouncer would notice a root that is not there only when a client comes.
+  static_cast<void>(read_certificate_file(root));
   output.snippet(kind->name,
                  kind->server != nullptr
                      ? kind->server(server_setup(arguments, *kind, leaf.parent_path(), root))

@@ -108,6 +108,7 @@ Exit issue(const Arguments& arguments, Output& output) {
   output.detail(fmt::format("locking {}", files.leaves.string()));
   Ca ca(files, root_type);
   std::vector<Issued> issued;
+  issued.reserve(all.size());
   for (const LeafRequest& request : all) issued.push_back(ca.issue(request, output.now()));
   if (issued.front().root_is_new)
     output.detail(fmt::format("{}: made", files.certificate.string()));

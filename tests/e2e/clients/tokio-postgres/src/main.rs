@@ -2,15 +2,17 @@
 
 use std::env::{self, var};
 use std::error::Error;
+use std::process::ExitCode;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Builder;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 fn tls() -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
@@ -28,7 +30,7 @@ fn tls() -> Result<ClientConfig> {
 }
 
 fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>> {
-    Ok(CertificateDer::pem_file_iter(file)?.collect::<std::result::Result<_, _>>()?)
+    Ok(CertificateDer::pem_file_iter(file)?.collect::<Result<_, _>>()?)
 }
 
 async fn answer(query: &str) -> Result<String> {
@@ -47,9 +49,24 @@ async fn answer(query: &str) -> Result<String> {
     Ok(client.query_one(query, &[]).await?.get(0))
 }
 
-fn main() -> Result<()> {
-    let query = env::args().nth(1).ok_or("no query")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    println!("{}", runtime.block_on(answer(&query))?);
-    Ok(())
+fn main() -> ExitCode {
+    let query = env::args().nth(1).expect("a query");
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match runtime.block_on(answer(&query)) {
+        Ok(answer) => {
+            println!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let mut cause = Some(&*error);
+            while let Some(error) = cause {
+                eprintln!("{error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
 }

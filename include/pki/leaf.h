@@ -1,0 +1,19 @@
+// Reading certificates that are on the disk already.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "pki/certificate.h"
+
+namespace pki {
+
+/// The first certificate in a PEM file. Throws an Error that names the file.
+[[nodiscard]] Certificate read_certificate_file(const std::filesystem::path& path);
+
+/// The certificate in a leaf's directory. Throws Error.
+[[nodiscard]] Certificate read_leaf_certificate(const std::filesystem::path& leaf);
+/// Nothing if there is no such directory, or no certificate in it.
+[[nodiscard]] std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf);
+
+}  // namespace pki

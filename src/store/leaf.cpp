@@ -1,0 +1,24 @@
+#include "pki/leaf.h"
+
+#include "store/directory.h"
+#include "store/pair.h"
+
+namespace pki {
+
+Certificate read_certificate_file(const std::filesystem::path& path) {
+  const Directory directory = Directory::open(path.parent_path());
+  return read_certificate_at({&directory, path.filename().string()}, true);
+}
+
+Certificate read_leaf_certificate(const std::filesystem::path& leaf) {
+  return read_certificate_file(leaf / "cert.pem");
+}
+
+std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf) {
+  const Directory leaves = Directory::open(leaf.parent_path());
+  if (leaves.look(leaf.filename().string()).kind == EntryKind::absent) return std::nullopt;
+  if (Directory::open(leaf).look("cert.pem").kind == EntryKind::absent) return std::nullopt;
+  return read_leaf_certificate(leaf);
+}
+
+}  // namespace pki
