@@ -6,9 +6,9 @@ serve every client. web_user has a password, app_user a certificate. Each client
 through PgBouncer and directly, verify-full, and refuses a server that goes by another name or comes
 from another root. It says so in a line of its own.
 
-The clients are programs in clients/. Each is installed by its ordinary means, with the versions that
-the files there name, and kept in XDG_CACHE_HOME for the next run. The host names are real to them:
-nss_wrapper resolves them from a file, in place of /etc/hosts.
+The clients are programs in clients/. Each is installed by its ordinary means, in the version that a
+file there names, and kept in XDG_CACHE_HOME for the next run. They use the host names as printed:
+nss_wrapper resolves them from a file of ours, in place of /etc/hosts.
 
     PKI=build/pki tests/e2e/clients.py
 """
@@ -112,8 +112,9 @@ def start_pgbouncer(postgres: Postgres) -> PgBouncer:
     tls = workspace / "tls.ini"
     tls.write_text(run([pki, "config", "pgbouncer", "bouncerhost"], workspace).or_fail().output)
     access_rules = workspace / "pgbouncer_hba.conf"
+    # PgBouncer 1.18 does not know `all` as an address.
     access_rules.write_text(
-        "hostssl all app_user all cert\nhostssl all all all scram-sha-256\n"
+        "hostssl all app_user 0.0.0.0/0 cert\nhostssl all all 0.0.0.0/0 scram-sha-256\n"
     )
     database = f"host=127.0.0.1 port={postgres.port} user=pooler password={PASSWORD}"
     return unittest.enterModuleContext(
@@ -208,7 +209,7 @@ class Client:
 
     name: str  # with {} for the version
     kind: str  # of `pki config`
-    wrong_name: str  # its own words
+    wrong_name: str  # its own words for a refusal
     wrong_root: str
     source = ""  # its directory in clients/, unless Debian has the program
     pin: tuple[str, str]  # a file there, and the text in it that the version follows
@@ -243,9 +244,10 @@ class Client:
                 self.assert_refuses(server, self.wrong_name, server.host, "otherhost")
                 other = workspace / "other.pem"
                 self.assert_refuses(server, self.wrong_root, str(root), str(other))
+        titles = " and ".join(server.title for server in servers)
         print(
-            f"{self.name.format(self.version())}: {' and '.join(server.title for server in servers)},"
-            " with password and certificate; another name and another root refused",
+            f"{self.name.format(self.version())}: {titles}, with password and with certificate;"
+            " another name and another root refused",
             file=sys.stderr,
         )
 

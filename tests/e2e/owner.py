@@ -401,12 +401,12 @@ ROLE, PASSWORD, DATABASE = "app", "secret", "postgres"
 
 
 def issue_as_root(directory: Path, *arguments: str) -> None:
-    run(as_root(program(), *arguments), directory).or_fail()
+    run(as_root(str(program()), *arguments), directory).or_fail()
 
 
 def printed(directory: Path, *arguments: str) -> str:
     """What pki prints for anybody, who need not be able to read the key."""
-    return run([program(), "config", *arguments], directory).or_fail().output
+    return run([str(program()), "config", *arguments], directory).or_fail().output
 
 
 def log_in(directory: Path, port: int, host: str = HOST[1]) -> Outcome:

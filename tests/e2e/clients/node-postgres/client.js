@@ -1,3 +1,4 @@
+// Evaluates what `pki config node` printed, and connects.
 "use strict";
 
 const [file, query] = process.argv.slice(2);
