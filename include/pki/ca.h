@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,8 +82,12 @@ class Ca {
   Ca& operator=(Ca&&) noexcept;
 
   /// Makes a key and a certificate in a directory named after the first name or the role, unless
-  /// they are there already and satisfy the request. Throws Error; then nothing was changed.
+  /// they are there already and satisfy the request. Throws Error; then nothing was made, or (where
+  /// the disk failed, not the request) no more than the root.
   Issued issue(const LeafRequest& request, Instant now);
+  /// The same for several: all of them are checked and made in memory before the first is
+  /// published.
+  std::vector<Issued> issue(std::span<const LeafRequest> requests, Instant now);
 
  private:
   struct State;

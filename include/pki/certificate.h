@@ -82,6 +82,10 @@ class Certificate {
   /// The first CERTIFICATE block, whatever stands around it. Throws Error.
   static Certificate from_pem(std::string_view pem);
 
+  /// Every CERTIFICATE block, in order: a leaf and its intermediates. Throws Error if there is
+  /// none.
+  static std::vector<Certificate> chain_from_pem(std::string_view pem);
+
   Certificate(const Certificate& other) noexcept;
   Certificate(Certificate&&) noexcept = default;
   Certificate& operator=(Certificate other) noexcept;
@@ -101,6 +105,8 @@ class Certificate {
   /// The subject as OpenSSL's index writes it: "/CN=bouncerhost".
   [[nodiscard]] std::string subject() const;
   [[nodiscard]] bool is_ca() const noexcept;
+  /// Whether it names `issuer` and bears the signature of its key.
+  [[nodiscard]] bool is_signed_by(const Certificate& issuer) const;
   /// Without an extended key usage extension a certificate serves for everything.
   [[nodiscard]] bool allows_server_auth() const noexcept;
   [[nodiscard]] bool allows_client_auth() const noexcept;

@@ -26,7 +26,8 @@ struct ExportRequest {
   /// missing.
   std::filesystem::path to;
   SecretBytes password;  ///< Of a p12.
-  /// Nothing: a file with a key belongs to whom key.pem does, the others to whom cert.pem does.
+  /// Nothing: files that root makes belong to whom key.pem and cert.pem do, and have their modes;
+  /// others' are their own, and a key is 0600.
   std::optional<Owner> owner;
 };
 
@@ -35,8 +36,9 @@ struct Exported {
   std::vector<std::filesystem::path> unchanged;  ///< There already, with the same contents.
 };
 
-/// Everything is on the disk when it returns. A file that is there with other contents is left
-/// alone, and nothing is made then. Throws Error.
+/// Links in the leaf's directory are not followed, nor is `to` itself, unless it is the leaf's
+/// directory. Everything is on the disk when it returns. A file that is there with other contents
+/// is left alone, and nothing is made then. Throws Error.
 [[nodiscard]] Exported export_leaf(const ExportRequest& request);
 
 /// A password's file without the line end that editors put there. Throws Error.

@@ -11,7 +11,6 @@ struct AUTHORITY_KEYID_st;
 struct BASIC_CONSTRAINTS_st;
 struct bignum_st;
 struct bio_st;
-struct evp_md_ctx_st;
 struct evp_pkey_ctx_st;
 struct evp_pkey_st;
 struct GENERAL_NAME_st;
@@ -33,7 +32,6 @@ struct OpensslDeleter {
   void operator()(BASIC_CONSTRAINTS_st* p) const noexcept;
   void operator()(bignum_st* p) const noexcept;  // cleansed: it may be a private key
   void operator()(bio_st* p) const noexcept;
-  void operator()(evp_md_ctx_st* p) const noexcept;
   void operator()(evp_pkey_ctx_st* p) const noexcept;
   void operator()(evp_pkey_st* p) const noexcept;
   void operator()(GENERAL_NAME_st* p) const noexcept;

@@ -8,6 +8,10 @@
 
 namespace pki {
 
+/// What a leaf's directory holds.
+inline constexpr const char* leaf_certificate_name = "cert.pem";
+inline constexpr const char* leaf_key_name = "key.pem";
+
 /// The first certificate in a PEM file. Throws an Error that names the file.
 [[nodiscard]] Certificate read_certificate_file(const std::filesystem::path& path);
 

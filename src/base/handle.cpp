@@ -16,7 +16,6 @@ void OpensslDeleter::operator()(BASIC_CONSTRAINTS_st* p) const noexcept {
 }
 void OpensslDeleter::operator()(bignum_st* p) const noexcept { BN_clear_free(p); }
 void OpensslDeleter::operator()(bio_st* p) const noexcept { BIO_free(p); }
-void OpensslDeleter::operator()(evp_md_ctx_st* p) const noexcept { EVP_MD_CTX_free(p); }
 void OpensslDeleter::operator()(evp_pkey_ctx_st* p) const noexcept { EVP_PKEY_CTX_free(p); }
 void OpensslDeleter::operator()(evp_pkey_st* p) const noexcept { EVP_PKEY_free(p); }
 void OpensslDeleter::operator()(GENERAL_NAME_st* p) const noexcept { GENERAL_NAME_free(p); }

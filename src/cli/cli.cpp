@@ -86,7 +86,7 @@ std::string help(const Command& command) {
   out +=
       "\n"
       "Exit status: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 the certificate\n"
-      "is there but expires soon or has expired.\n"
+      "is there but expires soon or has expired (issue).\n"
       "The manual: man pki\n";
   return out;
 }

@@ -69,7 +69,7 @@ std::string next_steps(const Issued& issued, const CaFiles& files) {
   out += fmt::format("Made {} and its key, valid until {}.\n\n", path_text(issued.certificate_file),
                      text(certificate.validity().not_after));
   ClientSetup client{.host = "HOST", .root = root};
-  if (certificate.sans().empty()) {
+  if (!certificate.allows_server_auth()) {
     client.user = certificate.common_name();
     client.identity = path_text(issued.directory);
     out += fmt::format(
@@ -131,7 +131,7 @@ void Output::issued(std::span<const Issued> all, const CaFiles& files, bool seve
   nlohmann::ordered_json documents = nlohmann::ordered_json::array();
   for (const Issued& issued : all) {
     report(issued);
-    documents.push_back(to_json(issued, files));
+    if (json_) documents.push_back(to_json(issued, files));
     if (!json_ && issued.status == Issued::Status::issued && environment_.out_is_terminal &&
         verbosity_ != Verbosity::quiet) {
       environment_.out << next_steps(issued, files);
@@ -197,7 +197,8 @@ void Output::write_json(const nlohmann::ordered_json& document) {
 void Output::finish() {
   environment_.out.flush();
   if (!environment_.out) {
-    throw Error("cannot write to standard output", "what was asked for is done, see stderr");
+    throw Error("cannot write to standard output",
+                "what is made is made; run this again for what it prints");
   }
 }
 

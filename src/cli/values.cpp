@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace pki::cli {
@@ -61,7 +62,11 @@ std::vector<San> parse_sans(const Arguments& arguments) {
 std::vector<RoleName> parse_roles(const Arguments& arguments) {
   std::vector<RoleName> roles;
   parse_into(roles, arguments, "user", RoleName::parse);
-  return roles;
+  std::vector<RoleName> unique;
+  for (const RoleName& role : roles) {
+    if (std::ranges::find(unique, role) == unique.end()) unique.push_back(role);
+  }
+  return unique;
 }
 
 KeyType parse_algorithm(const std::string& text) {
@@ -93,11 +98,11 @@ Profile parse_profile(const std::string& text) {
                    "use server, client or peer");
 }
 
-int parse_number(std::string_view option, const std::string& text, int most) {
+int parse_number(std::string_view option, const std::string& text, int least, int most) {
   int number = 0;
-  if (!read_number(text, number) || number < 1 || number > most) {
+  if (!read_number(text, number) || number < least || number > most) {
     throw UsageError(fmt::format("--{}: {} is not possible", option, quote(text)),
-                     fmt::format("give a whole number from 1 to {}", most));
+                     fmt::format("give a whole number from {} to {}", least, most));
   }
   return number;
 }
@@ -128,10 +133,17 @@ CaFiles ca_files(const Arguments& arguments) {
   return files;
 }
 
+std::string leaf_name(std::string name) {
+  while (name.size() > 1 && name.ends_with('/')) name.pop_back();
+  if (name.starts_with('*')) name.front() = '_';
+  return name;
+}
+
 std::filesystem::path full_path(const std::filesystem::path& path) {
   std::error_code failed;
-  const std::filesystem::path full = std::filesystem::absolute(path, failed);
-  return (failed ? path : full).lexically_normal();
+  const std::filesystem::path full =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(path, failed), failed);
+  return failed ? path : full;
 }
 
 }  // namespace pki::cli

@@ -18,15 +18,20 @@ namespace pki::cli {
 [[nodiscard]] KeyType parse_algorithm(const std::string& text);
 [[nodiscard]] KeyType parse_type(const std::string& text);
 [[nodiscard]] Profile parse_profile(const std::string& text);
-/// A whole number from 1 to `most`.
-[[nodiscard]] int parse_number(std::string_view option, const std::string& text, int most);
-/// USER, USER:GROUP or :GROUP, names or ids, as chown(1) reads them.
+/// A whole number from `least` to `most`.
+[[nodiscard]] int parse_number(std::string_view option, const std::string& text, int least,
+                               int most);
+/// USER, USER:GROUP or :GROUP, names or ids.
 [[nodiscard]] Owner parse_owner(const std::string& text);
 
 /// --ca-cert, --ca-key and --out.
 [[nodiscard]] CaFiles ca_files(const Arguments& arguments);
 
-/// Absolute, without "." and ".."; as it is where the working directory is gone.
+/// The directory that an operand NAME stands for: without a slash at its end, and with `_` for `*`.
+[[nodiscard]] std::string leaf_name(std::string name);
+
+/// Absolute, without links and ".." as far as it exists; as it is where the working directory is
+/// gone.
 [[nodiscard]] std::filesystem::path full_path(const std::filesystem::path& path);
 
 }  // namespace pki::cli

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "pki/leaf.h"
+
 namespace pki {
 namespace {
 
@@ -27,12 +29,21 @@ std::string conninfo_value(const std::string& text) {
   return is_plain ? text : with_backslashes(text, '\'', "'\\");
 }
 
-// postgresql.conf and YAML double a quote within quotes.
-std::string with_doubled_quotes(std::string_view text) {
+// `text` in single quotes, with those of its characters that `special` names written twice.
+std::string with_doubled(std::string_view text, std::string_view special) {
   std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("''") : std::string(1, c);
+  for (const char c : text) {
+    if (special.find(c) != std::string_view::npos) out += c;
+    out += c;
+  }
   return out + "'";
 }
+
+std::string postgres_value(const std::filesystem::path& path) {
+  return with_doubled(path.string(), "'\\");
+}
+
+std::string yaml_value(std::string_view text) { return with_doubled(text, "'"); }
 
 // A string literal that JavaScript and Go read alike.
 std::string string_literal(std::string_view text) { return with_backslashes(text, '"', "\"\\"); }
@@ -53,11 +64,11 @@ std::string url_encoded(std::string_view text) {
 // --- what is said ---
 
 std::string certificate_of(const std::filesystem::path& identity) {
-  return (identity / "cert.pem").string();
+  return (identity / leaf_certificate_name).string();
 }
 
 std::string key_of(const std::filesystem::path& identity) {
-  return (identity / "key.pem").string();
+  return (identity / leaf_key_name).string();
 }
 
 // By libpq's names, which most drivers use.
@@ -139,9 +150,9 @@ std::string postgres_snippet(const ServerSetup& setup) {
       "ssl = on\n"
       "ssl_cert_file = {}\n"
       "ssl_key_file = {}\n",
-      with_doubled_quotes(setup.certificate.string()), with_doubled_quotes(setup.key.string()));
+      postgres_value(setup.certificate), postgres_value(setup.key));
   if (setup.require_client_certificate) {
-    out += fmt::format("ssl_ca_file = {}\n", with_doubled_quotes(setup.root.string()));
+    out += fmt::format("ssl_ca_file = {}\n", postgres_value(setup.root));
   }
   out += fmt::format(
       "# In pg_hba.conf, in place of the lines that begin with \"host\": only TLS gets in.\n"
@@ -199,10 +210,9 @@ std::string rails_snippet(const ClientSetup& setup) {
       "  port: {}\n"
       "  username: {}\n"
       "  database: {}\n",
-      with_doubled_quotes(setup.host), setup.port, with_doubled_quotes(setup.user),
-      with_doubled_quotes(setup.database));
+      yaml_value(setup.host), setup.port, yaml_value(setup.user), yaml_value(setup.database));
   for (const auto& [name, value] : tls_settings(setup)) {
-    out += fmt::format("  {}: {}\n", name, with_doubled_quotes(value));
+    out += fmt::format("  {}: {}\n", name, yaml_value(value));
   }
   return out;
 }

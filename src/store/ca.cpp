@@ -7,6 +7,7 @@
 
 #include "pki/error.h"
 #include "pki/issuer.h"
+#include "pki/leaf.h"
 #include "store/directory.h"
 #include "store/ledger.h"
 #include "store/pair.h"
@@ -16,9 +17,6 @@ namespace pki {
 namespace {
 
 using std::chrono::days;
-
-constexpr const char* certificate_name = "cert.pem";
-constexpr const char* key_name = "key.pem";
 
 // Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
 // made.
@@ -48,6 +46,7 @@ std::string list(const std::vector<San>& sans) {
     if (!out.empty()) out += ',';
     out += text(san);
   }
+  if (out.empty()) return "none";
   return out.size() <= 200 ? out : out.substr(0, 200) + "...";
 }
 
@@ -97,29 +96,13 @@ void warn_of_clients(const std::vector<San>& sans, const Certificate& certificat
 
 std::vector<File> files_of(const Certificate& certificate, const Key& key, const Owner& owner) {
   std::vector<File> files;
-  files.push_back({certificate_name, certificate.pem(), File::public_mode, owner});
-  files.push_back({key_name, key.pem(), File::key_mode(owner), owner});
+  files.push_back({leaf_certificate_name, certificate.pem(), File::public_mode, owner});
+  files.push_back({leaf_key_name, key.pem(), File::key_mode(owner), owner});
   return files;
 }
 
 std::string name_of(const LeafRequest& request) {
   return request.role.has_value() ? request.role->text() : directory_name(request.sans.front());
-}
-
-// How the key's file differs: one that the service cannot read is of no use to it.
-void compare_owner(const Owner& owner, const Place& key, std::vector<std::string>& found) {
-  if (!owner.user.has_value() && !owner.group.has_value()) return;
-  const Entry entry = key.directory->look(key.name);
-  const unsigned mode = File::key_mode(owner);
-  if (owner.user.value_or(entry.user) != entry.user) {
-    found.push_back(fmt::format("the key belongs to user {}, not {}", entry.user, *owner.user));
-  }
-  if (owner.group.value_or(entry.group) != entry.group) {
-    found.push_back(fmt::format("the key belongs to group {}, not {}", entry.group, *owner.group));
-  }
-  if (entry.mode != mode) {
-    found.push_back(fmt::format("the key has mode {:04o}, not {:04o}", entry.mode, mode));
-  }
 }
 
 // How an existing certificate differs from what is asked for; empty if it satisfies it.
@@ -165,15 +148,21 @@ bool is_expiring(const Validity& validity, Instant now) {
   return validity.not_after - now < window;
 }
 
-// A leaf that was there must be two plain files of its own: nothing else is looked into or touched.
-void demand_plain_file(const Place& place) {
-  const Entry entry = place.directory->look(place.name);
-  if (entry.kind == EntryKind::absent) return;
-  if (entry.kind != EntryKind::regular || entry.links > 1) {
-    throw Error(fmt::format("{} is a link or not a regular file", place.path()),
-                "move it away, and run this again");
-  }
-}
+}  // namespace
+
+namespace {
+
+// A leaf on its way: what is asked for, what is there, what is made.
+struct Leaf {
+  LeafRequest request;
+  std::string name;
+  std::unique_ptr<Directory> directory;  // that was there before; its address is in `pair`
+  std::optional<Pair> pair;              // in it
+  std::optional<Issued> existing;        // which satisfies the request
+  std::optional<Key> key;
+  std::optional<Certificate> certificate;
+  std::vector<std::string> warnings;
+};
 
 }  // namespace
 
@@ -211,9 +200,13 @@ struct Ca::State {
   [[nodiscard]] CertificateSpec specify(const LeafRequest& request, const Issuer& issuer,
                                         Instant now, std::vector<std::string>& notes) const;
   [[nodiscard]] Certificate sign(const Issuer& issuer, const CertificateSpec& spec,
-                                 const PublicKey& key) const;
-  [[nodiscard]] Issued existing_leaf(const LeafRequest& request, const Directory& directory,
-                                     const Pair& pair, const std::string& name, Instant now) const;
+                                 const PublicKey& key, const std::string& name) const;
+  [[nodiscard]] Leaf look_at(const LeafRequest& request, Instant now) const;
+  [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Instant now) const;
+  void make(Leaf& leaf, const Issuer& issuer, Instant now) const;
+  [[nodiscard]] Staged stage(const Leaf& leaf) const;
+  void sync_leaves() const;
+  [[nodiscard]] Issued report(Leaf& leaf, bool root_is_new) const;
 };
 
 void Ca::State::demand_distinct_names() const {
@@ -317,17 +310,44 @@ CertificateSpec Ca::State::specify(const LeafRequest& request, const Issuer& iss
           .serial = SerialNumber::generate()};
 }
 
-Certificate Ca::State::sign(const Issuer& issuer, const CertificateSpec& spec,
-                            const PublicKey& key) const {
+Certificate Ca::State::sign(const Issuer& issuer, const CertificateSpec& spec, const PublicKey& key,
+                            const std::string& name) const {
   try {
     return issuer.sign(spec, key);
   } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", root_pair.certificate().path(), error.what()), error.hint());
+    throw Error(fmt::format("{}: {} ({})", root_pair.certificate().path(), error.what(), name),
+                error.hint());
   }
 }
 
-Issued Ca::State::existing_leaf(const LeafRequest& request, const Directory& directory,
-                                const Pair& pair, const std::string& name, Instant now) const {
+Leaf Ca::State::look_at(const LeafRequest& request, Instant now) const {
+  Leaf leaf;
+  leaf.request = request;
+  leaf.warnings = warnings;
+  leaf.request.sans = without_duplicates(request.sans);
+  if (request.sans.empty() != request.role.has_value()) {
+    throw Error("a certificate is for host names or for a database user", "give one of them");
+  }
+  leaf.name = name_of(leaf.request);
+  if (std::ranges::any_of(reserved_names,
+                          [&](const std::string& taken) { return same_text(taken, leaf.name); })) {
+    throw Error(fmt::format("the name {} is taken by a file of the root's", quote(leaf.name)),
+                "give another name first, or choose other names with --ca-cert and --ca-key");
+  }
+  if (leaves.look(leaf.name).kind == EntryKind::absent) return leaf;
+  leaf.directory = std::make_unique<Directory>(leaves.open_directory(leaf.name, true));
+  leaf.pair.emplace(Place{leaf.directory.get(), leaf_certificate_name},
+                    Place{leaf.directory.get(), leaf_key_name});
+  leaf.pair->demand_plain_files();
+  leaf.pair->recover();
+  if (leaf.pair->is_there()) leaf.existing = existing_leaf(leaf, now);
+  return leaf;
+}
+
+Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
+  const LeafRequest& request = leaf.request;
+  const Pair& pair = *leaf.pair;
+  const std::string& name = leaf.name;
   const std::string advice = fmt::format(
       "to replace it move {} away; else ask for what is there, or for another first name",
       leaves.path_of(name));
@@ -345,7 +365,7 @@ Issued Ca::State::existing_leaf(const LeafRequest& request, const Directory& dir
   std::vector<std::string> found;
   try {
     found = differences(request, certificate, *root);
-    compare_owner(request.owner, pair.key(), found);
+    for (std::string& line : pair.differences_from(request.owner)) found.push_back(std::move(line));
   } catch (const Error& error) {
     found.emplace_back(error.what());
   }
@@ -362,8 +382,8 @@ Issued Ca::State::existing_leaf(const LeafRequest& request, const Directory& dir
   }
   // The same goes for the leaf's.
   sync_root();
-  directory.sync();
-  if (leaves.identity() != certificate_directory.identity()) leaves.sync();
+  leaf.directory->sync();
+  sync_leaves();
   return {.status = expiring ? Issued::Status::expiring : Issued::Status::unchanged,
           .certificate = certificate,
           .directory = leaves.path_of(name),
@@ -373,11 +393,52 @@ Issued Ca::State::existing_leaf(const LeafRequest& request, const Directory& dir
           .warnings = std::move(notes)};
 }
 
+// In memory.
+void Ca::State::make(Leaf& leaf, const Issuer& issuer, Instant now) const {
+  const LeafRequest& request = leaf.request;
+  const CertificateSpec spec = specify(request, issuer, now, leaf.warnings);
+  leaf.key = Key::generate(request.key_type.value_or(KeyType::p256));
+  leaf.certificate = sign(issuer, spec, leaf.key->public_key(), leaf.name);
+  warn_of_clients(request.sans, *leaf.certificate, leaf.warnings);
+  if (request.role.has_value() && issuer.is_name_constrained()) {
+    leaf.warnings.push_back(fmt::format(
+        "{} has name constraints: some servers take a common name for a host name, and refuse {}",
+        root_pair.certificate().path(), request.role->text()));
+  }
+  if (request.owner.shares_with_group() && !request.owner.user.has_value() && ::geteuid() != 0) {
+    leaf.warnings.emplace_back(
+        "the key is shared with a group, but is not root's: PostgreSQL and libpq refuse it");
+  }
+}
+
+Staged Ca::State::stage(const Leaf& leaf) const {
+  const Owner& owner = leaf.request.owner;
+  if (leaf.pair.has_value()) return leaf.pair->stage(*leaf.certificate, *leaf.key, owner);
+  return Staged::as_directory(leaves, leaf.name, files_of(*leaf.certificate, *leaf.key, owner),
+                              owner);
+}
+
+// A directory that provisioning has just made is to outlive a power cut too.
+void Ca::State::sync_leaves() const {
+  if (leaves.identity() != certificate_directory.identity()) leaves.sync();
+}
+
+Issued Ca::State::report(Leaf& leaf, bool root_is_new) const {
+  const std::filesystem::path directory = leaves.path_of(leaf.name);
+  return {.status = Issued::Status::issued,
+          .certificate = *leaf.certificate,
+          .directory = directory,
+          .certificate_file = directory / leaf_certificate_name,
+          .key_file = directory / leaf_key_name,
+          .root_is_new = root_is_new,
+          .warnings = std::move(leaf.warnings)};
+}
+
 Ca::Ca(const CaFiles& files, KeyType new_root) : state_(std::make_unique<State>(files, new_root)) {
   state_->demand_distinct_names();
   state_->lock();
   state_->root_pair.recover();
-  Staged::clear(state_->leaves, {certificate_name, key_name});
+  Staged::clear(state_->leaves, {leaf_certificate_name, leaf_key_name});
   state_->load_root();
 }
 
@@ -385,83 +446,69 @@ Ca::~Ca() = default;
 Ca::Ca(Ca&&) noexcept = default;
 Ca& Ca::operator=(Ca&&) noexcept = default;
 
-Issued Ca::issue(const LeafRequest& asked, Instant now) {
+Issued Ca::issue(const LeafRequest& request, Instant now) {
+  return std::move(issue(std::span(&request, 1), now).front());
+}
+
+std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now) {
   State& state = *state_;
-  LeafRequest request = asked;
-  request.sans = without_duplicates(asked.sans);
-  if (request.sans.empty() != request.role.has_value()) {
-    throw Error("a certificate is for host names or for a database user", "give one of them");
+  // First all of it is looked at, then all of it is made in memory: what is refused creates
+  // nothing.
+  std::vector<Leaf> leaves;
+  leaves.reserve(requests.size());
+  for (const LeafRequest& request : requests) {
+    leaves.push_back(state.look_at(request, now));
+    for (const Leaf& other : std::span(leaves).first(leaves.size() - 1)) {
+      if (other.name == leaves.back().name) {
+        throw Error(fmt::format("the name {} is asked for twice", quote(other.name)),
+                    "give each certificate a first name of its own");
+      }
+    }
   }
-  const std::string name = name_of(request);
-  if (std::ranges::any_of(state.reserved_names,
-                          [&](const std::string& taken) { return same_text(taken, name); })) {
-    throw Error(fmt::format("the name {} is taken by a file of the root's", quote(name)),
-                "give another name first, or choose other names with --ca-cert and --ca-key");
-  }
-
-  std::optional<Directory> existing;
-  std::optional<Pair> pair;
-  if (state.leaves.look(name).kind != EntryKind::absent) {
-    existing = state.leaves.open_directory(name, true);
-    pair.emplace(Place{&*existing, certificate_name}, Place{&*existing, key_name});
-    demand_plain_file(pair->certificate());
-    demand_plain_file(pair->key());
-    pair->recover();
-    if (pair->is_there()) return state.existing_leaf(request, *existing, *pair, name, now);
-  }
-
-  // From here on something is made. First all of it in memory, then on the disk beside its place,
-  // then in the ledger; only then under its name.
-  std::vector<std::string> warnings = state.warnings;
   std::optional<Issuer> new_root;
   if (state.root.has_value()) {
     state.demand_valid_root(now);
   } else {
     new_root = state.make_root(now);
   }
-  const Issuer& root = new_root.has_value() ? *new_root : *state.root;
-  const CertificateSpec spec = state.specify(request, root, now, warnings);
-  const Key key = Key::generate(request.key_type.value_or(KeyType::p256));
-  const Certificate certificate = state.sign(root, spec, key.public_key());
-  warn_of_clients(request.sans, certificate, warnings);
-  if (request.role.has_value() && root.is_name_constrained()) {
-    warnings.push_back(fmt::format(
-        "{} has name constraints: some servers take a common name for a host name, and refuse {}",
-        state.root_pair.certificate().path(), request.role->text()));
-  }
-  if (request.owner.shares_with_group() && !request.owner.user.has_value() && ::geteuid() != 0) {
-    warnings.emplace_back(
-        "the key is shared with a group, but is not root's: PostgreSQL and libpq refuse it");
-  }
-
   std::vector<Certificate> recorded;
-  std::optional<Staged> staged_root;
-  if (new_root.has_value()) {
-    recorded.push_back(root.certificate());
-    staged_root.emplace(state.root_pair.stage(root.certificate(), root.key()));
+  if (new_root.has_value()) recorded.push_back(new_root->certificate());
+  for (Leaf& leaf : leaves) {
+    if (leaf.existing.has_value()) continue;
+    state.make(leaf, new_root.has_value() ? *new_root : *state.root, now);
+    recorded.push_back(*leaf.certificate);
   }
-  recorded.push_back(certificate);
-  Staged staged_leaf =
-      pair.has_value()
-          ? pair->stage(certificate, key, request.owner)
-          : Staged::as_directory(state.leaves, name, files_of(certificate, key, request.owner),
-                                 request.owner);
 
-  state.ledger.record(recorded);
-  if (staged_root.has_value()) staged_root->publish();
-  state.sync_root();
-  staged_leaf.publish();
+  // Then on the disk beside its place, then in the ledger; only then under its name.
   const bool root_is_new = new_root.has_value();
-  if (root_is_new) state.root = std::move(new_root);
-
-  const std::filesystem::path directory = state.leaves.path_of(name);
-  return {.status = Issued::Status::issued,
-          .certificate = certificate,
-          .directory = directory,
-          .certificate_file = directory / certificate_name,
-          .key_file = directory / key_name,
-          .root_is_new = root_is_new,
-          .warnings = std::move(warnings)};
+  bool is_recorded = false;
+  std::vector<Issued> issued;
+  issued.reserve(leaves.size());
+  for (Leaf& leaf : leaves) {
+    if (leaf.existing.has_value()) {
+      issued.push_back(std::move(*leaf.existing));
+      continue;
+    }
+    Staged staged = state.stage(leaf);
+    if (!is_recorded) {
+      std::optional<Staged> staged_root;
+      if (root_is_new) {
+        staged_root.emplace(state.root_pair.stage(new_root->certificate(), new_root->key()));
+      }
+      state.ledger.record(recorded);
+      is_recorded = true;
+      staged.sync();
+      if (root_is_new) {
+        staged_root->publish();
+        state.root = std::move(new_root);
+      }
+      state.sync_root();
+      state.sync_leaves();
+    }
+    staged.publish();
+    issued.push_back(state.report(leaf, root_is_new));
+  }
+  return issued;
 }
 
 }  // namespace pki

@@ -30,7 +30,8 @@ std::string hint_for(int error) {
     case EMFILE:
     case ENFILE: return "raise the limit of open files (ulimit -n) and run this again";
     case EROFS: return "name a directory on a file system that is writable";
-    case ENOENT: return "make that directory first";
+    case ENOENT: return "name what is there, or make it first";
+    case ELOOP: return "there is a link in the way: move it away, or name what it leads to";
     case EEXIST: return "something else made it meanwhile: look at it, then run this again";
     default: return "mend that and run this again";
   }
@@ -68,7 +69,7 @@ int read_all(int fd, std::span<char> bytes, off_t offset) {
   return 0;
 }
 
-int sync_file(int fd) {
+int sync_descriptor(int fd) {
   return uninterrupted([&] { return ::fsync(fd); }) == 0 ? 0 : errno;
 }
 
@@ -184,10 +185,10 @@ File Directory::read(const std::string& name, bool follow) const {
   struct stat status {};
   if (::fstat(opened.get(), &status) != 0) fail("look at", name, errno);
   if (!S_ISREG(status.st_mode)) {
-    throw Error(fmt::format("{} is not a regular file", path_of(name)), "name a PEM file");
+    throw Error(fmt::format("{} is not a regular file", path_of(name)), "name a regular file");
   }
   const auto too_large = [&] {
-    throw Error(fmt::format("{} is larger than 1 MiB", path_of(name)), "name a PEM file");
+    throw Error(fmt::format("{} is larger than 1 MiB", path_of(name)), "name the right file");
   };
   if (static_cast<std::size_t>(status.st_size) > largest_file) too_large();
 
@@ -203,7 +204,7 @@ File Directory::read(const std::string& name, bool follow) const {
     if (size == contents.size()) contents.resize(2 * size);  // it grew since we looked
   }
   contents.resize(size);
-  return {name, std::move(contents), status.st_mode & 07777U};
+  return {name, std::move(contents), status.st_mode & 07777U, {status.st_uid, status.st_gid}};
 }
 
 void Directory::make_directory(const std::string& name, const Owner& owner, unsigned mode) const {
@@ -219,7 +220,11 @@ void Directory::make_directory(const std::string& name, const Owner& owner, unsi
   }
 }
 
-void Directory::write_new(const File& file) const {
+void Directory::give_away(const Owner& owner) const {
+  if (const int error = give_to(descriptor_.get(), owner)) fail("change the owner of", ".", error);
+}
+
+Descriptor Directory::write_new(const File& file) const {
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   // For its maker alone, until it belongs to whom it is made for.
   Descriptor opened(uninterrupted(
@@ -228,11 +233,19 @@ void Directory::write_new(const File& file) const {
   int error = give_to(opened.get(), file.owner);
   if (error == 0) error = widen_to(opened.get(), file.mode);
   if (error == 0) error = write_all(opened.get(), as_text(file.contents));
-  if (error == 0) error = sync_file(opened.get());
-  if (error == 0) error = opened.close();
-  if (error == 0) return;
-  ::unlinkat(descriptor_.get(), file.name.c_str(), 0);
-  fail("write", file.name, error);
+  if (error != 0) {
+    ::unlinkat(descriptor_.get(), file.name.c_str(), 0);
+    fail("write", file.name, error);
+  }
+  // A hint: files that are under way together are waited for together.
+  (void)::sync_file_range(opened.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  return opened;
+}
+
+void Directory::sync_file(Descriptor file, const std::string& name) const {
+  int error = sync_descriptor(file.get());
+  if (error == 0) error = file.close();
+  if (error != 0) fail("write", name, error);
 }
 
 void Directory::append_lines(const std::string& name, std::string_view lines,
@@ -282,7 +295,7 @@ void Directory::append_lines(const std::string& name, std::string_view lines,
 
   int error = is_new ? widen_to(opened.get(), File::public_mode) : 0;
   if (error == 0) error = write_all(opened.get(), text);
-  if (error == 0) error = sync_file(opened.get());
+  if (error == 0) error = sync_descriptor(opened.get());
   if (error != 0) {
     // Whole lines or none. Should this fail too, the next run mends it.
     if (::ftruncate(opened.get(), end) != 0) fail("mend", name, errno);
@@ -312,7 +325,7 @@ void Directory::remove_directory(const std::string& name) const {
 }
 
 void Directory::sync() const {
-  if (const int error = sync_file(descriptor_.get())) fail("sync directory", ".", error);
+  if (const int error = sync_descriptor(descriptor_.get())) fail("sync directory", ".", error);
 }
 
 }  // namespace pki

@@ -69,13 +69,18 @@ class Directory {
   [[nodiscard]] Entry look(const std::string& name) const;
   /// A directory in this one. A link to a directory is followed only if `follow` says so.
   [[nodiscard]] Directory open_directory(const std::string& name, bool follow) const;
-  /// A regular file of at most `largest_file`. A link is followed only if `follow` says so, and the
-  /// mode is that of the file it leads to. Never blocks.
+  /// A regular file of at most `largest_file`. A link is followed only if `follow` says so; mode
+  /// and owner are those of the file it leads to. Never blocks.
   [[nodiscard]] File read(const std::string& name, bool follow) const;
 
   void make_directory(const std::string& name, const Owner& owner = {}, unsigned mode = 0755) const;
-  /// Makes a file that was not there, and waits until its bytes are on the disk.
-  void write_new(const File& file) const;
+  /// Changes the owner of this directory itself.
+  void give_away(const Owner& owner) const;
+  /// Makes a file that was not there, and sets the disk to work on it. Its bytes are there for good
+  /// after sync_file().
+  [[nodiscard]] Descriptor write_new(const File& file) const;
+  /// Waits until the bytes of an open file are on the disk, and closes it. `name` is for messages.
+  void sync_file(Descriptor file, const std::string& name) const;
   /// What the last line of a file of lines is: whole, torn by a crash, or of another kind of file.
   enum class Line { whole, torn, foreign };
   /// Adds lines to a file in one write and waits for the disk; the file is made if need be, and the

@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 
+#include "pki/certificate.h"
 #include "pki/error.h"
 #include "pki/key.h"
 #include "pki/leaf.h"
@@ -18,78 +17,153 @@
 namespace pki {
 namespace {
 
-// What is to be there. `is_same` judges a file that is, where the bytes themselves say nothing.
+// All that an export may make; what a killed one left pending is cleared by these names.
+constexpr const char* all_names[] = {"key.pk8",  "key.p12",        "cert.der",      "fullchain.pem",
+                                     "root.crt", "postgresql.crt", "postgresql.key"};
+
+// The files of a leaf, read once: its directory may be the service's, who could change them
+// between.
+struct Source {
+  std::vector<Certificate> chain;  // the leaf, then its intermediates
+  Owner certificate_owner;
+  std::optional<Pair::StoredKey> key;  // for the formats that have one
+};
+
 struct Wanted {
   std::string name;
   SecretBytes contents;
   bool is_secret = false;
-  bool is_random = false;
+  bool is_random = false;  // its bytes are never the same twice
 };
 
-SecretBytes bytes(const std::vector<unsigned char>& der) { return {der.begin(), der.end()}; }
-
-SecretBytes joined(const SecretBytes& a, const SecretBytes& b) {
-  SecretBytes both(a.begin(), a.end());
-  both.insert(both.end(), b.begin(), b.end());
-  return both;
+bool has_key(ExportFormat format) {
+  return format != ExportFormat::der && format != ExportFormat::fullchain;
 }
 
-std::vector<Wanted> wanted_files(const ExportRequest& request, const File& certificate_file,
-                                 const Certificate& certificate, const Key& key,
+// libpq's root.crt is for the server's certificate, which may have another root.
+bool has_root_in_chain(ExportFormat format) {
+  return format == ExportFormat::p12 || format == ExportFormat::fullchain;
+}
+
+SecretBytes pem_of(std::span<const Certificate> chain) {
+  SecretBytes out;
+  for (const Certificate& certificate : chain) {
+    const SecretBytes pem = certificate.pem();
+    out.insert(out.end(), pem.begin(), pem.end());
+  }
+  return out;
+}
+
+Source read_source(const ExportRequest& request, const Directory& leaf, const Certificate& root) {
+  const Pair pair({&leaf, leaf_certificate_name}, {&leaf, leaf_key_name});
+  pair.demand_plain_files();
+  Source source;
+  const File file = leaf.read(leaf_certificate_name, false);
+  const std::string path = pair.certificate().path();
+  try {
+    source.chain = Certificate::chain_from_pem(as_text(file.contents));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", path, error.what()), "put the right PEM file there");
+  }
+  source.certificate_owner = file.owner;
+  if (source.chain.front().is_ca()) {
+    throw Error(fmt::format("{} is a CA certificate", path), "name the directory of a leaf");
+  }
+  if (has_root_in_chain(request.format) && !source.chain.back().is_signed_by(root)) {
+    throw Error(fmt::format("{} was not signed by the root in {}", path, request.root.string()),
+                "name its root with --ca-cert");
+  }
+  if (has_key(request.format)) {
+    source.key.emplace(pair.read_key(false));
+    if (source.key->key.public_key() != source.chain.front().public_key()) {
+      throw Error(fmt::format("{} does not match {}", pair.key().path(), path),
+                  "put the pair back together");
+    }
+  }
+  return source;
+}
+
+std::vector<Wanted> wanted_files(const ExportRequest& request, const Source& source,
                                  const Certificate& root) {
   std::vector<Wanted> files;
-  const auto add = [&](const char* name, SecretBytes contents, bool is_secret) -> Wanted& {
-    return files.emplace_back(Wanted{name, std::move(contents), is_secret});
+  const auto add = [&](const char* name, SecretBytes contents, bool is_secret = false,
+                       bool is_random = false) {
+    files.push_back({name, std::move(contents), is_secret, is_random});
   };
+  std::vector<Certificate> with_root = source.chain;
+  with_root.push_back(root);
+  const std::vector<unsigned char> der = source.chain.front().der();
   switch (request.format) {
-    case ExportFormat::pk8: add("key.pk8", key.der(), true); break;
+    case ExportFormat::pk8: add("key.pk8", source.key->key.der(), true); break;
     case ExportFormat::p12:
       add("key.p12",
-          to_pkcs12(key, certificate, std::span(&root, 1), "user", as_text(request.password)), true)
-          .is_random = true;
+          to_pkcs12(source.key->key, source.chain.front(), std::span(with_root).subspan(1), "user",
+                    as_text(request.password)),
+          true, true);
       break;
-    case ExportFormat::der: add("cert.der", bytes(certificate.der()), false); break;
-    case ExportFormat::fullchain:
-      add("fullchain.pem", joined(certificate_file.contents, root.pem()), false);
-      break;
+    case ExportFormat::der: add("cert.der", {der.begin(), der.end()}); break;
+    case ExportFormat::fullchain: add("fullchain.pem", pem_of(with_root)); break;
     case ExportFormat::libpq:
-      add("root.crt", root.pem(), false);
-      add("postgresql.crt", SecretBytes(certificate_file.contents), false);
-      add("postgresql.key", key.pem(), true);
+      add("root.crt", root.pem());
+      add("postgresql.crt", pem_of(source.chain));
+      add("postgresql.key", source.key->key.pem(), true);
       break;
   }
   return files;
 }
 
-Directory open_or_make(const std::filesystem::path& path, const Owner& owner) {
-  const std::filesystem::path clean = path.filename().empty() ? path.parent_path() : path;
+// The leaf's own directory may be reached by a link, as when it is made. Another one may not: it is
+// in a home, and root's files must not land where its owner points to.
+Directory open_target(const ExportRequest& request, const Owner& owner, unsigned key_mode) {
+  const std::filesystem::path& to = request.to;
+  const std::filesystem::path clean = to.filename().empty() ? to.parent_path() : to;
   const std::string name = clean.filename().string();
-  if (!name.empty() && name != "." && name != "..") {
-    const Directory parent = Directory::open(clean.parent_path());
-    if (parent.look(name).kind == EntryKind::absent) {
-      constexpr unsigned private_mode = 0700;
-      parent.make_directory(name, owner, private_mode);
-      parent.sync();
-    }
+  if (to == request.leaf || name.empty() || name == "." || name == "..")
+    return Directory::open(clean);
+  const Directory parent = Directory::open(clean.parent_path());
+  if (parent.look(name).kind == EntryKind::absent) {
+    constexpr unsigned private_mode = 0700;
+    constexpr unsigned group_mode = 0750;
+    parent.make_directory(name, owner,
+                          key_mode == File::group_secret_mode ? group_mode : private_mode);
+    parent.sync();
   }
-  return Directory::open(clean);
+  return parent.open_directory(name, false);
 }
 
-Owner owner_of(const Directory& directory, const std::string& name) {
-  const Entry entry = directory.look(name);
-  Owner owner;
-  // Only what is not so anyway: an ordinary user may not even give a file to himself's other group.
-  if (entry.user != ::geteuid()) owner.user = entry.user;
-  if (entry.group != ::getegid()) owner.group = entry.group;
-  return owner;
+bool is_same(const Wanted& wanted, const File& there, const ExportRequest& request,
+             const Source& source) {
+  if (!wanted.is_random) return there.contents == wanted.contents;
+  return pkcs12_holds(there.contents, as_text(request.password), source.key->key,
+                      source.chain.front());
 }
 
-bool is_same(const Wanted& wanted, const File& there, const ExportRequest& request, const Key& key,
-             const Certificate& certificate) {
-  if (wanted.is_random) {
-    return pkcs12_holds(there.contents, as_text(request.password), key, certificate);
+// Root makes files for whom the leaf's are; anybody else for himself.
+Owner owner_for(const ExportRequest& request, const Owner& of_source) {
+  if (request.owner.has_value()) return *request.owner;
+  return ::geteuid() == 0 ? of_source : Owner{};
+}
+
+unsigned key_mode_for(const ExportRequest& request, const Source& source) {
+  if (request.owner.has_value()) return File::key_mode(*request.owner);
+  return ::geteuid() == 0 ? source.key->mode & File::group_secret_mode : File::secret_mode;
+}
+
+// Throws where a file that is there is not what is wanted.
+void demand_same(const Wanted& wanted, const Place& place, unsigned mode,
+                 const ExportRequest& request, const Source& source) {
+  const File there = place.directory->read(place.name, false);
+  if (!is_same(wanted, there, request, source)) {
+    throw Error(fmt::format("{} is there and differs", place.path()),
+                "move it away, and run this again");
   }
-  return there.contents == wanted.contents;
+  if (!request.owner.has_value()) return;
+  const Owner& owner = *request.owner;
+  if (there.mode != mode || owner.user.value_or(*there.owner.user) != *there.owner.user ||
+      owner.group.value_or(*there.owner.group) != *there.owner.group) {
+    throw Error(fmt::format("{} is there, with another owner or mode", place.path()),
+                "chown and chmod it, or move it away");
+  }
 }
 
 SecretBytes without_line_end(SecretBytes password) {
@@ -102,41 +176,32 @@ SecretBytes without_line_end(SecretBytes password) {
 
 Exported export_leaf(const ExportRequest& request) {
   const Directory leaf = Directory::open(request.leaf);
-  const Pair pair({&leaf, "cert.pem"}, {&leaf, "key.pem"});
-  const Certificate certificate = pair.read_certificate(true);
-  const Pair::StoredKey stored = pair.read_key(true);
-  if (stored.key.public_key() != certificate.public_key()) {
-    throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
-                "put the pair back together");
-  }
   const Certificate root = read_certificate_file(request.root);
-  const File certificate_file = leaf.read("cert.pem", true);
+  const Source source = read_source(request, leaf, root);
+  std::vector<Wanted> wanted = wanted_files(request, source, root);
 
-  std::vector<Wanted> wanted =
-      wanted_files(request, certificate_file, certificate, stored.key, root);
-  const Owner key_owner = request.owner.value_or(owner_of(leaf, "key.pem"));
-  const Owner certificate_owner = request.owner.value_or(owner_of(leaf, "cert.pem"));
+  const Owner certificate_owner = owner_for(request, source.certificate_owner);
+  const Owner key_owner =
+      source.key.has_value() ? owner_for(request, source.key->owner) : certificate_owner;
   const unsigned key_mode =
-      request.owner.has_value() ? File::key_mode(key_owner) : stored.mode & File::group_secret_mode;
-  Directory target = open_or_make(request.to, key_owner);
+      source.key.has_value() ? key_mode_for(request, source) : File::secret_mode;
+  Directory target = open_target(request, key_owner, key_mode);
   target.lock();
+  for (const char* name : all_names) target.remove(Place{&target, name}.pending().name);
+
   Exported result;
   std::vector<Staged::Placed> missing;
   for (Wanted& file : wanted) {
     const Place place{&target, file.name};
+    const unsigned mode = file.is_secret ? key_mode : File::public_mode;
     if (target.look(file.name).kind != EntryKind::absent) {
-      if (!is_same(file, target.read(file.name, false), request, stored.key, certificate)) {
-        throw Error(fmt::format("{} is there and differs", place.path()),
-                    "move it away, and run this again");
-      }
+      demand_same(file, place, mode, request, source);
       result.unchanged.emplace_back(place.path());
       continue;
     }
-    target.remove(place.pending().name);  // of a run that was killed
-    missing.push_back(
-        {&target,
-         {file.name, std::move(file.contents), file.is_secret ? key_mode : File::public_mode,
-          file.is_secret ? key_owner : certificate_owner}});
+    missing.push_back({&target,
+                       {file.name, std::move(file.contents), mode,
+                        file.is_secret ? key_owner : certificate_owner}});
     result.made.emplace_back(place.path());
   }
   Staged::as_files(std::move(missing)).publish();

@@ -11,13 +11,14 @@ Certificate read_certificate_file(const std::filesystem::path& path) {
 }
 
 Certificate read_leaf_certificate(const std::filesystem::path& leaf) {
-  return read_certificate_file(leaf / "cert.pem");
+  return read_certificate_file(leaf / leaf_certificate_name);
 }
 
 std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf) {
   const Directory leaves = Directory::open(leaf.parent_path());
   if (leaves.look(leaf.filename().string()).kind == EntryKind::absent) return std::nullopt;
-  if (Directory::open(leaf).look("cert.pem").kind == EntryKind::absent) return std::nullopt;
+  if (Directory::open(leaf).look(leaf_certificate_name).kind == EntryKind::absent)
+    return std::nullopt;
   return read_leaf_certificate(leaf);
 }
 

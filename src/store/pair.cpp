@@ -24,7 +24,7 @@ auto parse_file(const Place& place, const File& file, Parse parse) {
 
 Pair::StoredKey read_key_at(const Place& place, bool follow_links) {
   const File file = place.directory->read(place.name, follow_links);
-  return {parse_file(place, file, Key::from_pem), file.mode};
+  return {parse_file(place, file, Key::from_pem), file.mode, file.owner};
 }
 
 bool match(const Place& certificate, const Place& key) {
@@ -66,6 +66,38 @@ void Pair::recover() const {
 bool Pair::has_certificate() const { return pki::is_there(certificate_); }
 
 bool Pair::has_key() const { return pki::is_there(key_); }
+
+void Pair::demand_plain_files() const {
+  for (const Place& place : {certificate_, key_}) {
+    const Entry entry = place.directory->look(place.name);
+    if (entry.kind == EntryKind::absent) continue;
+    if (entry.kind != EntryKind::regular || entry.links > 1) {
+      throw Error(fmt::format("{} is a link or not a regular file", place.path()),
+                  "move it away, and run this again");
+    }
+  }
+}
+
+std::vector<std::string> Pair::differences_from(const Owner& owner) const {
+  std::vector<std::string> found;
+  const auto compare = [&](const char* file, const Entry& entry, unsigned mode) {
+    if (owner.user.value_or(entry.user) != entry.user) {
+      found.push_back(
+          fmt::format("the {} belongs to user {}, not {}", file, entry.user, *owner.user));
+    }
+    if (owner.group.value_or(entry.group) != entry.group) {
+      found.push_back(
+          fmt::format("the {} belongs to group {}, not {}", file, entry.group, *owner.group));
+    }
+    if (entry.mode != mode) {
+      found.push_back(fmt::format("the {} has mode {:04o}, not {:04o}", file, entry.mode, mode));
+    }
+  };
+  if (owner.user.has_value() || owner.group.has_value()) {
+    compare("key", key_.directory->look(key_.name), File::key_mode(owner));
+  }
+  return found;
+}
 
 bool Pair::is_there() const {
   const bool certificate_there = has_certificate();

@@ -1,8 +1,8 @@
 // A certificate and its key on the disk: the root's two files, or a leaf's.
 #pragma once
 
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "pki/certificate.h"
 #include "pki/key.h"
@@ -22,12 +22,19 @@ class Pair {
 
   [[nodiscard]] bool has_certificate() const;
   [[nodiscard]] bool has_key() const;
+  /// Throws an Error unless each of the two is absent or a plain file of its own: no link of any
+  /// kind.
+  void demand_plain_files() const;
+  /// How the key's file differs from one that is made for `owner`: a key that the service cannot
+  /// read is of no use to it.
+  [[nodiscard]] std::vector<std::string> differences_from(const Owner& owner) const;
   /// Throws an Error that names the missing file where only one is there.
   [[nodiscard]] bool is_there() const;
 
   struct StoredKey {
     Key key;
     unsigned mode;  // of the file
+    Owner owner;
   };
   /// Both throw an Error that names the file.
   [[nodiscard]] Certificate read_certificate(bool follow_links) const;

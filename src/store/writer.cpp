@@ -1,7 +1,5 @@
 #include "store/writer.h"
 
-#include <fmt/format.h>
-
 #include "pki/error.h"
 
 namespace pki {
@@ -16,15 +14,15 @@ constexpr const char* staging_name = ".pki.new";
 Staged Staged::as_directory(const Directory& parent, const std::string& name,
                             const std::vector<File>& files, const Owner& owner) {
   Staged staged;
-  parent.make_directory(staging_name, owner);
-  staged.moves_.push_back({{&parent, staging_name}, name, {}, true});
+  parent.make_directory(staging_name);
+  staged.moves_.push_back({{&parent, staging_name}, name, true, {}, {}});
   Move& move = staged.moves_.back();
-  const Directory directory = parent.open_directory(staging_name, false);
+  move.contents.emplace(parent.open_directory(staging_name, false));
   for (const File& file : files) {
-    move.contents.push_back(file.name);
-    directory.write_new(file);
+    move.files.push_back({move.contents->write_new(file), file.name});
   }
-  directory.sync();
+  // Only now: before, its new owner could put something of his own between our files.
+  move.contents->give_away(owner);
   return staged;
 }
 
@@ -33,14 +31,25 @@ Staged Staged::as_files(std::vector<Placed> files) {
   for (Placed& placed : files) {
     const Place place{placed.directory, placed.file.name};
     placed.file.name = place.pending().name;
-    placed.directory->write_new(placed.file);
-    staged.moves_.push_back({place.pending(), place.name, {}, false});
+    Descriptor written = placed.directory->write_new(placed.file);
+    staged.moves_.push_back({place.pending(), place.name, false, {}, {}});
+    staged.moves_.back().files.push_back({std::move(written), placed.file.name});
   }
-  for (const Move& move : staged.moves_) move.from.directory->sync();
   return staged;
 }
 
+void Staged::sync() {
+  for (Move& move : moves_) {
+    if (move.synced) continue;
+    const Directory& directory = move.contents.has_value() ? *move.contents : *move.from.directory;
+    for (Written& written : move.files) directory.sync_file(std::move(written.file), written.name);
+    directory.sync();
+    move.synced = true;
+  }
+}
+
 void Staged::publish() {
+  sync();
   for (Move& move : moves_) {
     move.from.directory->rename_new(move.from.name, move.to);
     move.published = true;
@@ -55,7 +64,8 @@ Staged::~Staged() {
   for (const Move& move : moves_) {
     try {
       if (move.is_directory) {
-        clear(*move.from.directory, move.contents);
+        for (const Written& written : move.files) move.contents->remove(written.name);
+        move.from.directory->remove_directory(move.from.name);
       } else {
         move.from.directory->remove(move.from.name);
       }
@@ -74,7 +84,11 @@ void Staged::clear(const Directory& parent, const std::vector<std::string>& name
   }
   const Directory staging = parent.open_directory(staging_name, false);
   for (const std::string& name : names) staging.remove(name);
-  parent.remove_directory(staging_name);
+  try {
+    parent.remove_directory(staging_name);
+  } catch (const Error& error) {
+    throw Error(error.what(), "it is for files of this program alone: move it away");
+  }
 }
 
 }  // namespace pki

@@ -5,6 +5,7 @@
 // by its fixed name, under the lock that every run takes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct Place {
   [[nodiscard]] Place pending() const { return {directory, "." + name + ".new"}; }
 };
 
-/// Files that are on the disk, but not yet under their names. Removed again unless published.
+/// Files that are written, but not yet under their names. Removed again unless published.
 class Staged {
  public:
   /// A new directory `name` in `parent` with `files` in it, made for `owner`. Published by one
@@ -42,6 +43,8 @@ class Staged {
   Staged& operator=(Staged&&) = delete;
   ~Staged();
 
+  /// Waits until everything staged is on the disk. publish() does it where it was not done before.
+  void sync();
   /// On return the files are under their names, and that is on the disk. Throws Error.
   void publish();
 
@@ -49,11 +52,19 @@ class Staged {
   static void clear(const Directory& parent, const std::vector<std::string>& names);
 
  private:
+  struct Written {
+    Descriptor file;
+    std::string name;
+  };
+
+  // One rename, and what must be on the disk before it.
   struct Move {
     Place from;
     std::string to;
-    std::vector<std::string> contents;  // what is in it, if it is a directory
     bool is_directory = false;
+    std::optional<Directory> contents;  // once that is open
+    std::vector<Written> files;
+    bool synced = false;
     bool published = false;
   };
 

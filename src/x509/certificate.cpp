@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <openssl/asn1.h>
-#include <openssl/bn.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -120,6 +119,13 @@ Certificate Certificate::from_pem(std::string_view pem) {
   return from_der(block.der);
 }
 
+std::vector<Certificate> Certificate::chain_from_pem(std::string_view pem) {
+  std::vector<Certificate> chain;
+  for (const SecretBytes& der : all_pem(pem, "CERTIFICATE")) chain.push_back(from_der(der));
+  if (chain.empty()) throw Error("no certificate in PEM format");
+  return chain;
+}
+
 Certificate::Certificate(const Certificate& other) noexcept {
   X509_up_ref(other.certificate_.get());
   certificate_.reset(other.certificate_.get());
@@ -183,6 +189,14 @@ std::string Certificate::subject() const {
 
 bool Certificate::is_ca() const noexcept {
   return (X509_get_extension_flags(native()) & EXFLAG_CA) != 0;
+}
+
+bool Certificate::is_signed_by(const Certificate& issuer) const {
+  const bool is_named =
+      X509_NAME_cmp(X509_get_issuer_name(native()), X509_get_subject_name(issuer.native())) == 0;
+  const bool verified = is_named && X509_verify(native(), issuer.public_key().native()) == 1;
+  forget_openssl_errors();
+  return verified;
 }
 
 bool Certificate::allows_server_auth() const noexcept { return allows(native(), XKU_SSL_SERVER); }

@@ -18,6 +18,30 @@ void append(SecretBytes& out, std::string_view text) {
   out.insert(out.end(), text.begin(), text.end());
 }
 
+Handle<bio_st> open_text(std::string_view text) {
+  // Editors on Windows put a byte order mark first; OpenSSL wants the dashes at a line's start.
+  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+  if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
+  return check(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), "reading PEM");
+}
+
+// Without a label where there is no further one.
+PemBlock next_block(bio_st* bio) {
+  char* label = nullptr;
+  char* header = nullptr;
+  unsigned char* der = nullptr;
+  long size = 0;
+  if (PEM_read_bio(bio, &label, &header, &der, &size) != 1) {
+    forget_openssl_errors();
+    return {};
+  }
+  PemBlock block{label, SecretBytes(der, der + size), std::strstr(header, "ENCRYPTED") != nullptr};
+  OPENSSL_free(label);
+  OPENSSL_free(header);
+  OPENSSL_clear_free(der, static_cast<std::size_t>(size));
+  return block;
+}
+
 }  // namespace
 
 SecretBytes to_pem(std::string_view label, std::span<const unsigned char> der) {
@@ -45,31 +69,20 @@ SecretBytes to_pem(std::string_view label, std::span<const unsigned char> der) {
 
 PemBlock find_pem(std::string_view text,
                   const std::function<bool(std::string_view label)>& wanted) {
-  // Editors on Windows put a byte order mark first; OpenSSL wants the dashes at a line's start.
-  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
-  if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
-
-  const auto bio =
-      check(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), "reading PEM");
+  const Handle<bio_st> bio = open_text(text);
   for (;;) {
-    char* label = nullptr;
-    char* header = nullptr;
-    unsigned char* der = nullptr;
-    long size = 0;
-    if (PEM_read_bio(bio.get(), &label, &header, &der, &size) != 1) {
-      forget_openssl_errors();
-      return {};
-    }
-    PemBlock block;
-    if (wanted(label)) {
-      block.label = label;
-      block.der.assign(der, der + size);
-      block.encrypted = std::strstr(header, "ENCRYPTED") != nullptr;
-    }
-    OPENSSL_free(label);
-    OPENSSL_free(header);
-    OPENSSL_clear_free(der, static_cast<std::size_t>(size));
-    if (!block.label.empty()) return block;
+    PemBlock block = next_block(bio.get());
+    if (block.label.empty() || wanted(block.label)) return block;
+  }
+}
+
+std::vector<SecretBytes> all_pem(std::string_view text, std::string_view label) {
+  const Handle<bio_st> bio = open_text(text);
+  std::vector<SecretBytes> contents;
+  for (;;) {
+    PemBlock block = next_block(bio.get());
+    if (block.label.empty()) return contents;
+    if (block.label == label) contents.push_back(std::move(block.der));
   }
 }
 

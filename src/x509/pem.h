@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pki/secret.h"
 
@@ -21,5 +22,8 @@ struct PemBlock {
 /// The first block in `text` whose label `wanted` accepts. Text around blocks is skipped.
 [[nodiscard]] PemBlock find_pem(std::string_view text,
                                 const std::function<bool(std::string_view label)>& wanted);
+
+/// The contents of every block with this label, in order.
+[[nodiscard]] std::vector<SecretBytes> all_pem(std::string_view text, std::string_view label);
 
 }  // namespace pki

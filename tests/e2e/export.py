@@ -48,6 +48,7 @@ FORMATS = {
     "fullchain": ["fullchain.pem"],
     "libpq": ["root.crt", "postgresql.crt", "postgresql.key"],
 }
+KEY_FORMATS = [form for form in FORMATS if form not in ("der", "fullchain")]
 SECRETS = {"key.pk8", "key.p12", "postgresql.key"}
 
 KEY_TYPES = ("p256", "p384", "rsa2048", "ed25519")
@@ -407,7 +408,7 @@ class Modes(Export):
         with self.subTest("to read the key"):
             (directory / "open").mkdir()
             (directory / "open").chmod(0o777)
-            for form in FORMATS:
+            for form in KEY_FORMATS:
                 self.assert_export_refused(
                     directory,
                     form,
@@ -714,7 +715,9 @@ class Sources(Export):
         ):
             directory = self.issued()
             damage(directory / "app_user")
-            for form in FORMATS:
+            # What holds no key does not ask for one.
+            of_the_key = damage in (mismatch, no_key, damaged_key)
+            for form in KEY_FORMATS if of_the_key else FORMATS:
                 with self.subTest(damage.__name__, form=form):
                     self.assert_export_refused(directory, form, says=says)
                     self.assert_export_refused(directory, form, "--to", "made", says=says)
@@ -734,6 +737,46 @@ class Sources(Export):
                     "elsewhere/minica.pem",
                     says=["elsewhere/minica.pem"],
                 )
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can be made to give away what is root's")
+    def test_links_of_the_service(self):
+        """With --owner the directory is the service's: nothing in it may lead root elsewhere."""
+        directory = self.issued("--owner", "nobody")
+        leaf = directory / "app_user"
+        for name, target in [("cert.pem", "minica.pem"), ("key.pem", "minica-key.pem")]:
+            (leaf / name).unlink()
+            (leaf / name).symlink_to(directory / target)
+        for form in FORMATS:
+            with self.subTest("links to the root", form=form):
+                self.assert_export_refused(directory, form, says=["is a link"])
+        for name, target in [("cert.pem", "minica.pem"), ("key.pem", "minica-key.pem")]:
+            (leaf / name).unlink()
+            shutil.copyfile(directory / target, leaf / name)
+        for form in FORMATS:
+            with self.subTest("the root itself", form=form):
+                self.assert_export_refused(directory, form, says=["CA certificate"])
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can be made to write where others may not")
+    def test_link_in_place_of_the_target(self):
+        directory = self.issued("--owner", "nobody")
+        (directory / "root's").mkdir(0o700)
+        (directory / ".postgresql").symlink_to("root's")
+        for form in FORMATS:
+            with self.subTest(form):
+                self.assert_export_refused(directory, form, "--to", ".postgresql", says=["link"])
+
+    def test_only_certificates_are_copied(self):
+        """Whatever else stands in cert.pem, a key for one, does not get into a file for all."""
+        directory = self.issued()
+        leaf = directory / "app_user"
+        certificate = (leaf / "cert.pem").read_bytes()
+        key = (leaf / "key.pem").read_bytes()
+        (leaf / "cert.pem").write_bytes(b"a note\n" + key + certificate.rstrip(b"\n"))
+        for form in ("fullchain", "libpq"):
+            self.export(directory, form)
+        root = (directory / "minica.pem").read_bytes()
+        self.assertEqual((leaf / "fullchain.pem").read_bytes(), certificate + root)
+        self.assertEqual((leaf / "postgresql.crt").read_bytes(), certificate)
 
     def test_names(self):
         directory = self.issued()

@@ -498,7 +498,7 @@ class Surroundings(unittest.TestCase):
         # With fewer the dynamic loader gives up.
         self.assert_no_until_enough([
             self.survive(FIRST_RUN, limited(resource.RLIMIT_NOFILE, most))
-            for most in range(4, 12)])
+            for most in range(4, 20)])
 
     def test_full_disk(self):
         for at in (FIRST_RUN, PROVISIONED):

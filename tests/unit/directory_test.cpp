@@ -43,8 +43,8 @@ TEST_CASE("write_new: the mode is as asked for, whatever the umask") {
     const test::TemporaryDirectory home;
     const Directory directory = Directory::open(home.path());
     const Umask umask(mask);
-    directory.write_new(file("key.pem", "secret", File::secret_mode));
-    directory.write_new(file("cert.pem", "public", File::public_mode));
+    directory.sync_file(directory.write_new(file("key.pem", "secret", File::secret_mode)), "file");
+    directory.sync_file(directory.write_new(file("cert.pem", "public", File::public_mode)), "file");
     directory.make_directory("d");
     CHECK(test::mode_of(home.path() / "key.pem") == 0600);
     CHECK(test::mode_of(home.path() / "cert.pem") == 0644);
@@ -61,8 +61,11 @@ TEST_CASE("write_new: neither replaces a file nor writes through a link") {
   fs::create_symlink("nowhere", home.path() / "dangling");
   for (const char* name : {"victim", "link", "dangling"}) {
     CAPTURE(name);
-    CHECK(test::contains(
-        test::error_of([&] { directory.write_new(file(name, "new", File::secret_mode)); }), name));
+    CHECK(test::contains(test::error_of([&] {
+                           directory.sync_file(
+                               directory.write_new(file(name, "new", File::secret_mode)), "file");
+                         }),
+                         name));
   }
   CHECK(test::read_file(home.path() / "victim") == "precious");
   CHECK(!fs::exists(home.path() / "nowhere"));

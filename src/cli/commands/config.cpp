@@ -52,6 +52,14 @@ constexpr std::array kinds = {
     Kind{"node", nullptr, node_snippet},           Kind{"go", nullptr, go_snippet},
 };
 
+// In an ini file, and in most of what is printed here, a line's end is the end of a setting: what
+// follows it would be one of its own.
+void refuse_control_bytes(std::string_view what, std::string_view text) {
+  if (printable(text) == text) return;
+  throw Error(fmt::format("{} {} has a control byte in it", what, quote(text)),
+              "no configuration can hold that: choose another name");
+}
+
 // An option that the kind would ignore is a mistake.
 void refuse_option(const Arguments& arguments, const Kind& kind, std::string_view option) {
   if (!arguments.has(option)) return;
@@ -63,7 +71,8 @@ ServerSetup server_setup(const Arguments& arguments, const Kind& kind,
                          const std::filesystem::path& leaf, const std::filesystem::path& root) {
   for (const char* option : {"user", "dbname", "port"}) refuse_option(arguments, kind, option);
   if (kind.name != "pgbouncer") refuse_option(arguments, kind, "server-ca");
-  ServerSetup setup{.certificate = leaf / "cert.pem", .key = leaf / "key.pem", .root = root};
+  ServerSetup setup{
+      .certificate = leaf / leaf_certificate_name, .key = leaf / leaf_key_name, .root = root};
   if (arguments.has("server-ca")) {
     setup.server_ca = full_path(arguments.last("server-ca"));
     static_cast<void>(read_certificate_file(*setup.server_ca));
@@ -85,7 +94,7 @@ ClientSetup client_setup(const Arguments& arguments, const Kind& kind,
   if (setup.host.starts_with('*')) setup.host.replace(0, 1, "HOST");
   constexpr int largest_port = 65'535;
   if (arguments.has("port")) {
-    setup.port = parse_number("port", arguments.all("port").back(), largest_port);
+    setup.port = parse_number("port", arguments.all("port").back(), 1, largest_port);
   }
   setup.database = arguments.last("dbname", setup.database);
   if (arguments.has("user")) {
@@ -93,8 +102,9 @@ ClientSetup client_setup(const Arguments& arguments, const Kind& kind,
     const std::filesystem::path identity = leaves / setup.user;
     if (const std::optional<Certificate> client = find_leaf_certificate(identity)) {
       if (!client->allows_client_auth()) {
-        throw Error(fmt::format("{} is no client certificate", (identity / "cert.pem").string()),
-                    fmt::format("make one with pki --user {}", setup.user));
+        throw Error(
+            fmt::format("{} is no client certificate", (identity / leaf_certificate_name).string()),
+            fmt::format("make one with pki --user {}", setup.user));
       }
       setup.identity = identity;
     }
@@ -111,17 +121,23 @@ Exit config(const Arguments& arguments, Output& output) {
   const CaFiles files = ca_files(arguments);
   const std::filesystem::path leaves = full_path(files.leaves);
   const std::filesystem::path root = full_path(files.certificate);
-  const std::filesystem::path leaf = full_path(leaves / arguments.operands().back() / "");
+  const std::filesystem::path leaf = full_path(leaves / leaf_name(arguments.operands().back()));
+  for (const std::filesystem::path& path : {root, leaf}) {
+    refuse_control_bytes("the path", path.string());
+  }
+  refuse_control_bytes("--dbname", arguments.last("dbname"));
+  refuse_control_bytes("--server-ca", arguments.last("server-ca"));
   const Certificate certificate = read_leaf_certificate(leaf);
   if (!certificate.allows_server_auth() || certificate.sans().empty()) {
-    throw Error(fmt::format("{} is no server's certificate", (leaf / "cert.pem").string()),
-                "name the directory of the host's; --user names the user's");
+    throw Error(
+        fmt::format("{} is no server's certificate", (leaf / leaf_certificate_name).string()),
+        "name the directory of the host's; --user names the user's");
   }
   // PgBouncer would notice a root that is not there only when a client comes.
   static_cast<void>(read_certificate_file(root));
   output.snippet(kind->name,
                  kind->server != nullptr
-                     ? kind->server(server_setup(arguments, *kind, leaf.parent_path(), root))
+                     ? kind->server(server_setup(arguments, *kind, leaf, root))
                      : kind->client(client_setup(arguments, *kind, certificate, leaves, root)));
   return Exit::done;
 }

@@ -71,10 +71,9 @@ SecretBytes read_password(const Arguments& arguments, ExportFormat format) {
     throw UsageError("a p12 needs a password", "give either --password-file or --password-fd");
   }
   if (from_file) return read_password_file(arguments.last("password-file"));
-  const std::string descriptor = arguments.all("password-fd").back();
   constexpr int largest_descriptor = 65'535;
   return read_password_descriptor(
-      descriptor == "0" ? 0 : parse_number("password-fd", descriptor, largest_descriptor));
+      parse_number("password-fd", arguments.all("password-fd").back(), 0, largest_descriptor));
 }
 
 std::filesystem::path target(const Arguments& arguments, ExportFormat format,
@@ -91,7 +90,7 @@ std::filesystem::path target(const Arguments& arguments, ExportFormat format,
 Exit export_files(const Arguments& arguments, Output& output) {
   const CaFiles files = ca_files(arguments);
   ExportRequest request{.format = parse_format(arguments),
-                        .leaf = files.leaves / arguments.operands().front(),
+                        .leaf = files.leaves / leaf_name(arguments.operands().front()),
                         .root = files.certificate,
                         .to = {},
                         .password = {},

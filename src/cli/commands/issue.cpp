@@ -93,7 +93,7 @@ Exit issue(const Arguments& arguments, Output& output) {
   if (arguments.has("key-type")) common.key_type = parse_type(arguments.last("key-type"));
   if (arguments.has("days")) {
     common.lifetime =
-        std::chrono::days{parse_number("days", arguments.all("days").back(), a_century)};
+        std::chrono::days{parse_number("days", arguments.all("days").back(), 1, a_century)};
   }
   if (arguments.has("profile")) common.profile = parse_profile(arguments.last("profile"));
   if (for_users && arguments.has("profile") && common.profile.name != profiles::client.name) {
@@ -107,9 +107,7 @@ Exit issue(const Arguments& arguments, Output& output) {
   warn_of_clock(output);
   output.detail(fmt::format("locking {}", files.leaves.string()));
   Ca ca(files, root_type);
-  std::vector<Issued> issued;
-  issued.reserve(all.size());
-  for (const LeafRequest& request : all) issued.push_back(ca.issue(request, output.now()));
+  const std::vector<Issued> issued = ca.issue(all, output.now());
   if (issued.front().root_is_new)
     output.detail(fmt::format("{}: made", files.certificate.string()));
   output.issued(issued, files, for_users);
