@@ -166,7 +166,11 @@ Directory Directory::open_directory(const std::string& name, bool follow) const 
   const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
   Descriptor opened(
       uninterrupted([&] { return ::openat(descriptor_.get(), name.c_str(), flags); }));
-  if (!opened.is_open()) fail("open directory", name, errno);
+  if (!opened.is_open()) {
+    const int error = errno;
+    const bool is_link = !follow && look(name).kind == EntryKind::link;
+    fail("open directory", name, is_link ? ELOOP : error);
+  }
   return {std::move(opened), path_ / name};
 }
 

@@ -763,7 +763,7 @@ class Sources(Export):
         (directory / ".postgresql").symlink_to("root's")
         for form in FORMATS:
             with self.subTest(form):
-                self.assert_export_refused(directory, form, "--to", ".postgresql", says=["link"])
+                self.assert_export_refused(directory, form, "--to", ".postgresql", says=["links"])
 
     def test_only_certificates_are_copied(self):
         """Whatever else stands in cert.pem, a key for one, does not get into a file for all."""
