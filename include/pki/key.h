@@ -64,6 +64,8 @@ class Key {
   /// The same in PEM: what PgBouncer, PostgreSQL and every driver read.
   [[nodiscard]] SecretBytes pem() const;
   [[nodiscard]] PublicKey public_key() const noexcept;
+  /// Whether the private half belongs to the public one: a file may be damaged between them.
+  [[nodiscard]] bool halves_match() const;
   [[nodiscard]] evp_pkey_st* native() const noexcept { return key_.get(); }
 
  private:

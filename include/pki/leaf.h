@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "pki/certificate.h"
 
@@ -19,5 +20,8 @@ inline constexpr const char* leaf_key_name = "key.pem";
 [[nodiscard]] Certificate read_leaf_certificate(const std::filesystem::path& leaf);
 /// Nothing if there is no such directory, or no certificate in it.
 [[nodiscard]] std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf);
+
+/// Whether a leaf's directory has a file of this name.
+[[nodiscard]] bool leaf_has(const std::filesystem::path& leaf, const std::string& name);
 
 }  // namespace pki

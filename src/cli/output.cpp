@@ -73,7 +73,7 @@ std::string next_steps(const Issued& issued, const CaFiles& files) {
     client.user = certificate.common_name();
     client.identity = path_text(issued.directory);
     out += fmt::format(
-        "The key must belong to whoever connects: --owner USER does that, or\n"
+        "The key must belong to whoever connects. If it does not (--owner USER):\n"
         "  sudo chown USER {}\n"
         "Then log in as {} without a password, where PgBouncer or PostgreSQL wants certificates:\n",
         shell_word(key), client.user);
@@ -83,7 +83,7 @@ std::string next_steps(const Issued& issued, const CaFiles& files) {
     const ServerSetup server{
         .certificate = path_text(issued.certificate_file), .key = key, .root = root};
     out += fmt::format(
-        "PgBouncer must be able to read the key: --owner postgres does that, or\n"
+        "PgBouncer must be able to read the key. If it cannot (--owner postgres):\n"
         "  sudo chown postgres {}\n"
         "In pgbouncer.ini, under [pgbouncer]:\n{}"
         "Then connect, and see its line \"SSL connection\":\n",

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/ascii.h"
+
 namespace pki::cli {
 namespace {
 
@@ -20,11 +22,6 @@ void parse_into(std::vector<Name>& names, const Arguments& arguments, std::strin
       throw Error(fmt::format("--{}: {}", option, error.what()), error.hint());
     }
   }
-}
-
-std::string lower(std::string text) {
-  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return text;
 }
 
 template <class Number>
@@ -78,8 +75,8 @@ KeyType parse_algorithm(const std::string& text) {
         "use ecdsa or rsa for the root; --key-type ed25519 makes an Ed25519 leaf under it");
   }
   if (type.has_value()) return *type;
-  if (lower(text) == "ecdsa") return KeyType::p256;
-  if (lower(text) == "rsa") return KeyType::rsa2048;
+  if (ascii_lower(text) == "ecdsa") return KeyType::p256;
+  if (ascii_lower(text) == "rsa") return KeyType::rsa2048;
   throw Error(fmt::format("--ca-alg: unknown algorithm {}", quote(text)),
               "use ecdsa, rsa, p256, p384, rsa2048, rsa3072 or rsa4096");
 }
@@ -133,10 +130,10 @@ CaFiles ca_files(const Arguments& arguments) {
   return files;
 }
 
-std::string leaf_name(std::string name) {
+std::filesystem::path leaf_path(const CaFiles& files, std::string name) {
   while (name.size() > 1 && name.ends_with('/')) name.pop_back();
   if (name.starts_with('*')) name.front() = '_';
-  return name;
+  return files.leaves == "." ? std::filesystem::path(name) : files.leaves / name;
 }
 
 std::filesystem::path full_path(const std::filesystem::path& path) {

@@ -27,8 +27,9 @@ namespace pki::cli {
 /// --ca-cert, --ca-key and --out.
 [[nodiscard]] CaFiles ca_files(const Arguments& arguments);
 
-/// The directory that an operand NAME stands for: without a slash at its end, and with `_` for `*`.
-[[nodiscard]] std::string leaf_name(std::string name);
+/// The directory that an operand NAME stands for, in --out: without a slash at its end, and with
+/// `_` for `*`.
+[[nodiscard]] std::filesystem::path leaf_path(const CaFiles& files, std::string name);
 
 /// Absolute, without links and ".." as far as it exists; as it is where the working directory is
 /// gone.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "pki/error.h"
 #include "pki/issuer.h"
 #include "pki/leaf.h"
@@ -57,13 +58,6 @@ std::string count_of(days number) {
 std::string usages(bool server, bool client) {
   if (server && client) return "server and client";
   return server ? "server" : client ? "client" : "none";
-}
-
-bool same_text(std::string_view a, std::string_view b) {
-  const auto lower = [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  };
-  return std::ranges::equal(a, b, {}, lower, lower);
 }
 
 // libpq matches *.test; OpenSSL, Go and PgBouncer want two labels behind the wildcard.
@@ -329,8 +323,9 @@ Leaf Ca::State::look_at(const LeafRequest& request, Instant now) const {
     throw Error("a certificate is for host names or for a database user", "give one of them");
   }
   leaf.name = name_of(leaf.request);
-  if (std::ranges::any_of(reserved_names,
-                          [&](const std::string& taken) { return same_text(taken, leaf.name); })) {
+  if (std::ranges::any_of(reserved_names, [&](const std::string& taken) {
+        return equal_ignoring_case(taken, leaf.name);
+      })) {
     throw Error(fmt::format("the name {} is taken by a file of the root's", quote(leaf.name)),
                 "give another name first, or choose other names with --ca-cert and --ca-key");
   }
@@ -358,7 +353,8 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
   }
   demand_valid_root(now);
   const Certificate certificate = pair.read_certificate(false);
-  if (pair.read_key(false).key.public_key() != certificate.public_key()) {
+  const Key key = pair.read_key(false).key;
+  if (key.public_key() != certificate.public_key() || !key.halves_match()) {
     throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
                 advice);
   }

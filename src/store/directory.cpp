@@ -146,7 +146,7 @@ void Directory::lock() {
 }
 
 std::string Directory::path_of(const std::string& name) const {
-  return path_.empty() || path_ == "." ? name : (path_ / name).lexically_normal().string();
+  return path_.empty() || path_ == "." ? name : (path_ / name).string();
 }
 
 Entry Directory::look(const std::string& name) const {
@@ -171,7 +171,7 @@ Directory Directory::open_directory(const std::string& name, bool follow) const 
     const bool is_link = !follow && look(name).kind == EntryKind::link;
     fail("open directory", name, is_link ? ELOOP : error);
   }
-  return {std::move(opened), path_ / name};
+  return {std::move(opened), path_of(name)};
 }
 
 File Directory::read(const std::string& name, bool follow) const {

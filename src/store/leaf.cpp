@@ -17,9 +17,12 @@ Certificate read_leaf_certificate(const std::filesystem::path& leaf) {
 std::optional<Certificate> find_leaf_certificate(const std::filesystem::path& leaf) {
   const Directory leaves = Directory::open(leaf.parent_path());
   if (leaves.look(leaf.filename().string()).kind == EntryKind::absent) return std::nullopt;
-  if (Directory::open(leaf).look(leaf_certificate_name).kind == EntryKind::absent)
-    return std::nullopt;
+  if (!leaf_has(leaf, leaf_certificate_name)) return std::nullopt;
   return read_leaf_certificate(leaf);
+}
+
+bool leaf_has(const std::filesystem::path& leaf, const std::string& name) {
+  return Directory::open(leaf).look(name).kind != EntryKind::absent;
 }
 
 }  // namespace pki

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <span>
 
+#include "base/ascii.h"
 #include "base/openssl.h"
 #include "pki/error.h"
 #include "x509/ec_encoding.h"
@@ -43,8 +44,8 @@ std::string ec_group(const evp_pkey_st* key) {
 }
 
 // A key pair of its parts. OpenSSL's decoders would do the same at a hundred times the cost: they
-// try every format they know. Private and public half are not checked against each other here; the
-// certificate that the key signs is (Issuer::sign).
+// try every format they know. Private and public half are not checked against each other here: what
+// a root signs is verified, and other keys are asked (Key::halves_match).
 Handle<evp_pkey_st> from_parts(const EcEncoding& encoding, std::span<const unsigned char> scalar,
                                std::span<const unsigned char> point) {
   SecretBytes native_order(scalar.rbegin(), scalar.rend());  // OSSL_PARAM integers: least first
@@ -118,11 +119,8 @@ std::string_view text(KeyType type) noexcept {
 }
 
 std::optional<KeyType> parse_key_type(std::string_view text) noexcept {
-  const auto same_letter = [](char a, char b) {
-    return a == b || (a >= 'A' && a <= 'Z' && a - 'A' + 'a' == b);
-  };
   for (const TypeName& row : type_names) {
-    if (std::ranges::equal(text, row.name, same_letter)) return row.type;
+    if (equal_ignoring_case(text, row.name)) return row.type;
   }
   return std::nullopt;
 }
@@ -202,6 +200,13 @@ Key Key::from_pem(std::string_view pem) {
 SecretBytes Key::der() const { return pkcs8(key_.get()); }
 
 SecretBytes Key::pem() const { return to_pem("PRIVATE KEY", der()); }
+
+bool Key::halves_match() const {
+  const Handle<evp_pkey_ctx_st> context(EVP_PKEY_CTX_new_from_pkey(nullptr, key_.get(), nullptr));
+  const bool match = context != nullptr && EVP_PKEY_pairwise_check(context.get()) == 1;
+  forget_openssl_errors();
+  return match;
+}
 
 PublicKey Key::public_key() const noexcept { return PublicKey(share(key_.get())); }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "base/ascii.h"
 #include "pki/error.h"
 
 namespace pki {
@@ -18,13 +19,6 @@ constexpr std::size_t longest_common_name = 64;  // RFC 5280 ub-common-name
 // Not those of <cctype>: they follow the locale.
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](char c) { return lower(c); });
-  return text;
-}
-
 [[noreturn]] void refuse_domain(std::string_view text, std::string_view why,
                                 std::string hint = {}) {
   throw Error(fmt::format("invalid domain name {}: {}", quote(text), why), std::move(hint));
@@ -66,15 +60,17 @@ bool reads_as_address(std::string_view text) {
 
 // inet_aton(3), and so getaddrinfo, reads "foo.123", "0x7f000001" and the like as addresses.
 bool reads_as_number(std::string_view label) {
-  const auto is_hex = [](char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'f'); };
-  if (label.size() > 1 && label[0] == '0' && lower(label[1]) == 'x') {
+  const auto is_hex = [](char c) {
+    return is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
+  };
+  if (label.size() > 1 && label[0] == '0' && ascii_lower(label[1]) == 'x') {
     return std::ranges::all_of(label.substr(2), is_hex);
   }
   return std::ranges::all_of(label, is_digit);
 }
 
 // Separates San keys that could otherwise meet: no DNS name holds a ':' and none is all digits.
-std::string comparison_key(const San& san) { return lower(text(san)); }
+std::string comparison_key(const San& san) { return ascii_lower(text(san)); }
 
 }  // namespace
 
@@ -133,8 +129,7 @@ DnsName DnsName::parse(std::string_view text) {
 }
 
 bool operator==(const DnsName& a, const DnsName& b) noexcept {
-  return std::ranges::equal(
-      a.text_, b.text_, {}, [](char c) { return lower(c); }, [](char c) { return lower(c); });
+  return equal_ignoring_case(a.text_, b.text_);
 }
 
 IpAddress IpAddress::parse(std::string_view text) {

@@ -121,7 +121,7 @@ Exit config(const Arguments& arguments, Output& output) {
   const CaFiles files = ca_files(arguments);
   const std::filesystem::path leaves = full_path(files.leaves);
   const std::filesystem::path root = full_path(files.certificate);
-  const std::filesystem::path leaf = full_path(leaves / leaf_name(arguments.operands().back()));
+  const std::filesystem::path leaf = full_path(leaf_path(files, arguments.operands().back()));
   for (const std::filesystem::path& path : {root, leaf}) {
     refuse_control_bytes("the path", path.string());
   }
@@ -135,10 +135,17 @@ Exit config(const Arguments& arguments, Output& output) {
   }
   // PgBouncer would notice a root that is not there only when a client comes.
   static_cast<void>(read_certificate_file(root));
-  output.snippet(kind->name,
-                 kind->server != nullptr
-                     ? kind->server(server_setup(arguments, *kind, leaf, root))
-                     : kind->client(client_setup(arguments, *kind, certificate, leaves, root)));
+  if (kind->server != nullptr) {
+    output.snippet(kind->name, kind->server(server_setup(arguments, *kind, leaf, root)));
+    return Exit::done;
+  }
+  const ClientSetup client = client_setup(arguments, *kind, certificate, leaves, root);
+  if (kind->name == "jdbc" && client.identity.has_value() &&
+      !leaf_has(*client.identity, "key.pk8")) {
+    output.warning(fmt::format("{} is not there yet: pki export {} --format pk8 makes it",
+                               (*client.identity / "key.pk8").string(), client.user));
+  }
+  output.snippet(kind->name, kind->client(client));
   return Exit::done;
 }
 

@@ -90,7 +90,7 @@ std::filesystem::path target(const Arguments& arguments, ExportFormat format,
 Exit export_files(const Arguments& arguments, Output& output) {
   const CaFiles files = ca_files(arguments);
   ExportRequest request{.format = parse_format(arguments),
-                        .leaf = files.leaves / leaf_name(arguments.operands().front()),
+                        .leaf = leaf_path(files, arguments.operands().front()),
                         .root = files.certificate,
                         .to = {},
                         .password = {},
