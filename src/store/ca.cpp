@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/ascii.h"
 #include "pki/error.h"
@@ -477,7 +478,6 @@ std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now
 
   // Then on the disk beside its place, then in the ledger; only then under its name.
   const bool root_is_new = new_root.has_value();
-  bool is_recorded = false;
   std::vector<Issued> issued;
   issued.reserve(leaves.size());
   for (Leaf& leaf : leaves) {
@@ -486,17 +486,17 @@ std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now
       continue;
     }
     Staged staged = state.stage(leaf);
-    if (!is_recorded) {
+    if (!recorded.empty()) {  // before the first one is published
       std::optional<Staged> staged_root;
-      if (root_is_new) {
+      if (new_root.has_value()) {
         staged_root.emplace(state.root_pair.stage(new_root->certificate(), new_root->key()));
       }
       state.ledger.record(recorded);
-      is_recorded = true;
+      recorded.clear();
       staged.sync();
-      if (root_is_new) {
+      if (staged_root.has_value()) {
         staged_root->publish();
-        state.root = std::move(new_root);
+        state.root = std::exchange(new_root, std::nullopt);
       }
       state.sync_root();
       state.sync_leaves();
