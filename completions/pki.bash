@@ -71,11 +71,16 @@ _pki() {
 
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
-        --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd)
+        --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd | \
+            --warn-days | --timeout)
             return
             ;;
         --ca-cert | --ca-key | --server-ca | --password-file)
             compopt -o default
+            return
+            ;;
+        --name)
+            mapfile -t COMPREPLY < <(compgen -P "$prefix" -A hostname -- "$cur")
             return
             ;;
         --owner)
@@ -101,7 +106,7 @@ _pki() {
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue config export' command=issue
+            local commands='issue check config export' command=issue
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -113,6 +118,10 @@ _pki() {
                 issue)
                     words+=' --domains --ip-addresses --user --profile --owner --ca-cert --ca-key'
                     words+=' --ca-alg --key-type --days --out --json --quiet --verbose'
+                    ;;
+                check)
+                    words+=' --ca-cert --name --out --direct --no-plaintext-probe --warn-days'
+                    words+=' --timeout --json --quiet --verbose'
                     ;;
                 config)
                     words+=' --server-ca --require-client-cert --user --dbname --port --ca-cert'

@@ -17,7 +17,7 @@ end
 # How many words behind the command are no options and no values of one.
 function __pki_operands_are
     set -l words (commandline -opc)
-    set -l switches --json --quiet --verbose --require-client-cert
+    set -l switches --json --quiet --verbose --require-client-cert --direct --no-plaintext-probe
     set -l count 0
     set -l is_value 0
     for word in $words[3..-1]
@@ -70,6 +70,7 @@ end
 
 complete -c pki -f
 complete -c pki -n __pki_has_no_words -a issue -d 'Make a key and a certificate'
+complete -c pki -n __pki_has_no_words -a check -d 'See whether traffic is encrypted and verified'
 complete -c pki -n __pki_has_no_words -a config -d 'Print configuration for a server or a client'
 complete -c pki -n __pki_has_no_words -a export -d 'Make other forms of a key and a certificate'
 
@@ -85,6 +86,14 @@ complete -c pki -n '__pki_command_is issue' -l ca-alg -d 'Algorithm of a new roo
 complete -c pki -n '__pki_command_is issue' -l key-type -d 'Type of the leaf\'s key' \
     -x -a 'p256 p384 rsa2048 rsa3072 rsa4096 ed25519'
 complete -c pki -n '__pki_command_is issue' -l days -x -d 'Lifetime of the certificate in days'
+
+complete -c pki -n '__pki_command_is check' -a '(__fish_print_hostnames)' -d Host
+complete -c pki -n '__pki_command_is check' -l name -x -d 'The name that the certificate must have'
+complete -c pki -n '__pki_command_is check' -l direct -d 'TLS from the first byte'
+complete -c pki -n '__pki_command_is check' -l no-plaintext-probe \
+    -d 'Leave out the connection without TLS'
+complete -c pki -n '__pki_command_is check' -l warn-days -x -d 'Days left that are too few'
+complete -c pki -n '__pki_command_is check' -l timeout -x -d 'Seconds that each step may take'
 
 complete -c pki -n '__pki_command_is config; and __pki_operands_are 0' -d Kind \
     -a 'pgbouncer postgres psql libpq-env jdbc rails node go'
@@ -110,13 +119,13 @@ complete -c pki -n '__pki_command_is export' -l to -d 'Where the files are made'
 
 complete -c pki -n '__pki_command_is issue export' -l owner -d 'Who the files are for' \
     -x -a '(__pki_owners)'
-complete -c pki -n '__pki_command_is issue config export' -l ca-cert -r -F \
+complete -c pki -n '__pki_command_is issue check config export' -l ca-cert -r -F \
     -d 'The root\'s certificate'
-complete -c pki -n '__pki_command_is issue config export' -l out \
+complete -c pki -n '__pki_command_is issue check config export' -l out \
     -d 'Where the certificate\'s directory is' -x -a '(__pki_directories)'
-complete -c pki -n '__pki_command_is issue config export' -l json -d 'Print a JSON document'
-complete -c pki -n '__pki_command_is issue config export' -l quiet -d 'Print errors only'
-complete -c pki -n '__pki_command_is issue config export' -l verbose -d 'Print what is done'
+complete -c pki -n '__pki_command_is issue check config export' -l json -d 'Print a JSON document'
+complete -c pki -n '__pki_command_is issue check config export' -l quiet -d 'Print errors only'
+complete -c pki -n '__pki_command_is issue check config export' -l verbose -d 'Print what is done'
 
 complete -c pki -l help -d 'Print a summary and exit'
 complete -c pki -l version -d 'Print the version and exit'

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pki/certificate.h"
 
@@ -15,6 +16,8 @@ inline constexpr const char* leaf_key_name = "key.pem";
 
 /// The first certificate in a PEM file. Throws an Error that names the file.
 [[nodiscard]] Certificate read_certificate_file(const std::filesystem::path& path);
+/// All of them, in order: a bundle of roots. Throws an Error that names the file.
+[[nodiscard]] std::vector<Certificate> read_bundle(const std::filesystem::path& path);
 
 /// The certificate in a leaf's directory. Throws Error.
 [[nodiscard]] Certificate read_leaf_certificate(const std::filesystem::path& leaf);

@@ -17,7 +17,7 @@ namespace pki::cli {
 namespace {
 
 // A subcommand is the first bare word; without one it is the first row.
-constexpr std::array commands = {&issue_command, &config_command, &export_command};
+constexpr std::array commands = {&issue_command, &check_command, &config_command, &export_command};
 
 constexpr Option common_options[] = {
     {"help", "", "print this and exit (also -h)"},
@@ -86,7 +86,7 @@ std::string help(const Command& command) {
   out +=
       "\n"
       "Exit status: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 the certificate\n"
-      "is there but expires soon or has expired (issue).\n"
+      "is there but expires soon or has expired (issue), or a finding (check).\n"
       "The manual: man pki\n";
   return out;
 }
@@ -162,6 +162,12 @@ cxxopts::ParseResult parse(const Command& command, std::span<const std::string> 
   return parser.parse(static_cast<int>(argv.size()), argv.data());
 }
 
+bool takes(const Command& command, std::size_t operands) {
+  if (command.operands.empty()) return true;  // those are refused where they are read
+  const bool may_repeat = command.operands.back().ends_with("...");
+  return may_repeat ? operands >= command.operands.size() : operands == command.operands.size();
+}
+
 Exit dispatch(std::span<const std::string> arguments, Output& output) {
   const Command* command = commands.front();
   if (!arguments.empty() && !arguments.front().empty() && arguments.front().front() != '-') {
@@ -183,9 +189,9 @@ Exit dispatch(std::span<const std::string> arguments, Output& output) {
     output.text("pki " PKI_VERSION "\n");
     return Exit::done;
   }
-  if (!command->operands.empty() && given.operands().size() != command->operands.size()) {
+  if (!takes(*command, given.operands().size())) {
     throw UsageError(
-        fmt::format("{} takes exactly {}", command->name, fmt::join(command->operands, " and ")),
+        fmt::format("{} takes {}", command->name, fmt::join(command->operands, " and ")),
         fmt::format("see pki {} --help", command->name));
   }
   output.set_json(given.is_on("json"));

@@ -25,6 +25,7 @@ struct Environment {
   std::ostream& out;  // results only
   std::ostream& err;  // everything else
   bool out_is_terminal;
+  bool may_colour;  // a terminal, and no NO_COLOR
   Instant now;
 };
 

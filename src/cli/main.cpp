@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 
 #include "base/openssl.h"
@@ -36,6 +37,10 @@ int main(int argc, char** argv) {
   prepare_process();
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  const bool out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
+  // no-color.org: set and not empty.
+  const char* const no_color = std::getenv("NO_COLOR");
+  const bool may_colour = out_is_terminal && (no_color == nullptr || *no_color == '\0');
   return static_cast<int>(
-      pki::cli::run(arguments, {std::cout, std::cerr, ::isatty(STDOUT_FILENO) == 1, now}));
+      pki::cli::run(arguments, {std::cout, std::cerr, out_is_terminal, may_colour, now}));
 }

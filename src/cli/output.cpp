@@ -46,6 +46,31 @@ nlohmann::ordered_json to_json(const Issued& issued, const CaFiles& files) {
   };
 }
 
+std::string_view word(Finding::Level level) {
+  switch (level) {
+    case Finding::Level::problem: return "problem";
+    case Finding::Level::unknown: return "unknown";
+    case Finding::Level::note: return "note";
+  }
+  return "";
+}
+
+nlohmann::ordered_json to_json(const Report& report) {
+  nlohmann::ordered_json facts = nlohmann::ordered_json::object();
+  for (const Fact& fact : report.facts) facts[fact.name] = fact.value;
+  nlohmann::ordered_json findings = nlohmann::ordered_json::array();
+  for (const Finding& finding : report.findings) {
+    findings.push_back({{"level", word(finding.level)},
+                        {"id", finding.id},
+                        {"what", finding.what},
+                        {"remedy", finding.remedy}});
+  }
+  return {{"target", report.target},
+          {"facts", std::move(facts)},
+          {"findings", std::move(findings)},
+          {"command", report.command}};
+}
+
 std::string indented(std::string_view lines) {
   std::string out;
   while (!lines.empty()) {
@@ -176,6 +201,45 @@ void Output::exported(const Exported& exported) {
   for (const auto& file : exported.made) {
     if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet) {
       environment_.out << fmt::format("Made {}.\n", path_text(file));
+    }
+  }
+}
+
+std::string Output::painted(Finding::Level level) const {
+  constexpr std::string_view red = "\x1b[31m";
+  constexpr std::string_view yellow = "\x1b[33m";
+  constexpr std::string_view plain = "\x1b[0m";
+  if (!environment_.may_colour || level == Finding::Level::note) return std::string(word(level));
+  return fmt::format("{}{}{}", level == Finding::Level::problem ? red : yellow, word(level), plain);
+}
+
+void Output::reports(std::span<const Report> reports) {
+  if (json_) {
+    nlohmann::ordered_json documents = nlohmann::ordered_json::array();
+    for (const Report& report : reports) documents.push_back(to_json(report));
+    write_json(documents);
+    return;
+  }
+  const bool is_quiet = verbosity_ == Verbosity::quiet;
+  for (const Report& report : reports) {
+    if (!is_quiet) {
+      environment_.out << fmt::format("{}\n", report.target);
+      for (const Fact& fact : report.facts) {
+        environment_.out << fmt::format("  {:<20}{}\n", fact.name, printable(fact.value));
+      }
+    }
+    for (const Finding& finding : report.findings) {
+      const std::string line =
+          fmt::format("{}: {}{}{}", finding.id, printable(finding.what),
+                      finding.remedy.empty() ? "" : "; ", printable(finding.remedy));
+      if (!is_quiet) {
+        environment_.out << fmt::format("  {}: {}\n", painted(finding.level), line);
+      } else if (finding.level != Finding::Level::note) {
+        log_->error("{}: {}: {}", report.target, word(finding.level), line);
+      }
+    }
+    if (!is_quiet && !report.command.empty()) {
+      environment_.out << fmt::format("  the same by hand:   {}\n", report.command);
     }
   }
 }

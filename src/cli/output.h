@@ -14,6 +14,7 @@
 #include "pki/ca.h"
 #include "pki/error.h"
 #include "pki/export.h"
+#include "pki/report.h"
 
 namespace spdlog {
 class logger;
@@ -44,6 +45,8 @@ class Output {
   /// `several`: with --json a list, however many there are.
   void issued(std::span<const Issued> all, const CaFiles& files, bool several);
   void exported(const Exported& exported);
+  /// On stdout; with --quiet no more than what is wrong or could not be told, on stderr.
+  void reports(std::span<const Report> reports);
   /// Text to be pasted or included as it is.
   void snippet(std::string_view name, std::string_view snippet);
 
@@ -54,6 +57,7 @@ class Output {
 
  private:
   void report(const Issued& issued);
+  [[nodiscard]] std::string painted(Finding::Level level) const;
   void write_json(const nlohmann::ordered_json& document);
 
   Environment environment_;

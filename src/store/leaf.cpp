@@ -1,5 +1,8 @@
 #include "pki/leaf.h"
 
+#include <fmt/format.h>
+
+#include "pki/error.h"
 #include "store/directory.h"
 #include "store/pair.h"
 
@@ -8,6 +11,17 @@ namespace pki {
 Certificate read_certificate_file(const std::filesystem::path& path) {
   const Directory directory = Directory::open(path.parent_path());
   return read_certificate_at({&directory, path.filename().string()}, true);
+}
+
+std::vector<Certificate> read_bundle(const std::filesystem::path& path) {
+  const Directory directory = Directory::open(path.parent_path());
+  const File file = directory.read(path.filename().string(), true);
+  try {
+    return Certificate::chain_from_pem(as_text(file.contents));
+  } catch (const Error& error) {
+    throw Error(fmt::format("{}: {}", path.string(), error.what()),
+                "name a file of certificates in PEM format");
+  }
 }
 
 Certificate read_leaf_certificate(const std::filesystem::path& leaf) {

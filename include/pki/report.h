@@ -1,0 +1,39 @@
+// What a check has to say: findings, and what they rest on.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace pki {
+
+struct Finding {
+  enum class Level {
+    problem,  ///< Something is wrong, or will be soon.
+    unknown,  ///< It could not be told whether something is.
+    note,     ///< Worth knowing, and no more.
+  };
+
+  Level level;
+  std::string id;      ///< "expired", "name-mismatch": for scripts; it keeps its meaning.
+  std::string what;    ///< One line, as an Error's.
+  std::string remedy;  ///< What to do; empty where there is nothing to be done.
+};
+
+using Findings = std::vector<Finding>;
+
+/// What was seen, a row of a table: {"protocol", "TLSv1.3"}.
+struct Fact {
+  std::string name;
+  std::string value;
+};
+
+/// One thing that was checked: a server's address, for one.
+struct Report {
+  std::string target;
+  std::vector<Fact> facts;
+  Findings findings;
+  /// A command line that does the same with other means; empty if there is none.
+  std::string command;
+};
+
+}  // namespace pki

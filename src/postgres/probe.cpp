@@ -1,0 +1,409 @@
+#include "pki/probe.h"
+
+#include <fmt/format.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "base/openssl.h"
+#include "pki/error.h"
+#include "pki/inspection.h"
+#include "pki/snippets.h"
+#include "postgres/connection.h"
+#include "postgres/greeting.h"
+#include "x509/presented.h"
+
+namespace pki {
+namespace {
+
+using Level = Finding::Level;
+using std::chrono::milliseconds;
+
+// Length 8 and the code 80877103 (protocol-message-formats, SSLRequest).
+constexpr std::array<char, 8> ssl_request = {0, 0, 0, 8, 0x04, char(0xd2), 0x16, 0x2f};
+
+// The one protocol that PostgreSQL 17 and PgBouncer 1.25 take; any other list is refused by them.
+constexpr std::string_view alpn = "\x0apostgresql";
+
+// More names than a private CA would have: the system's bundle.
+constexpr int many_authorities = 20;
+
+struct SslDeleter {
+  void operator()(SSL_CTX* context) const noexcept { SSL_CTX_free(context); }
+  void operator()(SSL* ssl) const noexcept { SSL_free(ssl); }
+};
+using Context = std::unique_ptr<SSL_CTX, SslDeleter>;
+using Session = std::unique_ptr<SSL, SslDeleter>;
+
+// What a handshake showed, besides its certificates.
+struct CertificateRequest {
+  bool asked = false;
+  int authorities = 0;
+};
+
+// Called when the server asks for a certificate: none is shown.
+int note_request(SSL* ssl, void* argument) {
+  auto* request = static_cast<CertificateRequest*>(argument);
+  request->asked = true;
+  request->authorities = std::max(0, sk_X509_NAME_num(SSL_get0_peer_CA_list(ssl)));
+  return 1;
+}
+
+// Whatever is shown is looked at afterwards, as a whole.
+int take_any_certificate(X509_STORE_CTX*, void*) { return 1; }
+
+Context make_context(CertificateRequest& request) {
+  constexpr const char* starting = "starting TLS";
+  Context context(SSL_CTX_new(TLS_client_method()));
+  if (context == nullptr) throw_openssl_error(starting);
+  // What clients refuse must be seen to be named, so nothing is refused here.
+  SSL_CTX_set_security_level(context.get(), 0);
+  check(static_cast<int>(SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION)), starting);
+  SSL_CTX_set_cert_verify_callback(context.get(), take_any_certificate, nullptr);
+  SSL_CTX_set_cert_cb(context.get(), note_request, &request);
+  return context;
+}
+
+std::vector<Certificate> served_chain(const SSL* ssl) {
+  std::vector<Certificate> chain;
+  const stack_st_X509* served = SSL_get_peer_cert_chain(ssl);
+  for (int i = 0; i < sk_X509_num(served); ++i) {
+    x509_st* certificate = sk_X509_value(served, i);
+    check(X509_up_ref(certificate), "reading the server's certificates");
+    chain.emplace_back(Handle<x509_st>(certificate));
+  }
+  return chain;
+}
+
+class Probe {
+ public:
+  Probe(const ServerCheck& check, const SocketAddress& address)
+      : check_(check), address_(address), host_(check.name.value_or(check.host)) {}
+
+  Report run() {
+    const std::string place = check_.host.find(':') == std::string::npos
+                                  ? fmt::format("{}:{}", check_.host, check_.port)
+                                  : fmt::format("[{}]:{}", check_.host, check_.port);
+    report_.target = printable(place);
+    fact("address", address_.text);
+    try {
+      if (probe_tls() && check_.probe_plaintext) probe_plaintext();
+    } catch (const NetworkError& error) {
+      add(Level::unknown, error.id(), error.what(), error.hint());
+    } catch (const Error& error) {
+      problem("damaged-certificate", error.what(), "give the server another certificate");
+    }
+    return std::move(report_);
+  }
+
+ private:
+  void fact(const char* name, std::string value) {
+    report_.facts.push_back({name, std::move(value)});
+  }
+  void add(Level level, std::string id, std::string what, std::string remedy) {
+    report_.findings.push_back({level, std::move(id), std::move(what), std::move(remedy)});
+  }
+  void problem(const char* id, std::string what, std::string remedy) {
+    add(Level::problem, id, std::move(what), std::move(remedy));
+  }
+
+  // Whether it has TLS, so that the question remains whether it can be left out.
+  bool probe_tls() {
+    const auto start = Connection::Clock::now();
+    Connection connection = Connection::open(address_, check_.timeout);
+    const auto round_trip = Connection::Clock::now() - start;
+    fact("connected in",
+         fmt::format("{:.1f} ms", std::chrono::duration<double, std::milli>(round_trip).count()));
+    if (!check_.direct && !is_tls_offered(connection)) return false;
+    CertificateRequest request;
+    const Context context = make_context(request);
+    const Session session = start_session(context.get(), connection);
+    if (!shake_hands(session.get(), connection, request)) return true;
+    look_at_session(session.get());
+    look_at_certificates(served_chain(session.get()));
+    look_at_request(session.get(), connection, request, round_trip);
+    return true;
+  }
+
+  // Reads exactly one byte: what follows it unencrypted must not be taken for the server's word
+  // (CVE-2021-23222).
+  bool is_tls_offered(Connection& connection) {
+    connection.send(ssl_request);
+    char answer = 0;
+    if (connection.receive({&answer, 1}) == 0) {
+      throw NetworkError("closed", "the server ended the connection without an answer",
+                         "see that this is PostgreSQL or PgBouncer, and that it takes connections "
+                         "from here");
+    }
+    const std::string more = connection.pending();
+    const std::string bytes = answer + more;
+    if (const std::string_view protocol = foreign_protocol(bytes); !protocol.empty()) {
+      add(Level::unknown, "not-postgres",
+          fmt::format("this is a server of {}, not of PostgreSQL's protocol", protocol),
+          "give PgBouncer's or PostgreSQL's port");
+      return false;
+    }
+    switch (read_greeting(answer)) {
+      case Greeting::tls:
+        if (more.empty()) return true;
+        problem("injected-bytes",
+                fmt::format("{} bytes came unencrypted between the server's answer and TLS",
+                            more.size()),
+                "somebody may be in between: connect from elsewhere, and look at the network");
+        return false;
+      case Greeting::no_tls:
+        fact("encryption", "none");
+        problem("plaintext", "the server has no TLS: everything goes in the clear",
+                fmt::format("set client_tls_sslmode in PgBouncer, or ssl in PostgreSQL: pki config "
+                            "pgbouncer {}",
+                            printable(host_)));
+        return false;
+      case Greeting::error: report_error(connection, answer); return false;
+      case Greeting::other: break;
+    }
+    add(Level::unknown, "not-postgres", "the server does not speak PostgreSQL's protocol",
+        "give PgBouncer's or PostgreSQL's port");
+    return false;
+  }
+
+  void report_error(Connection& connection, char first) {
+    const std::optional<ServerMessage> message = read_message(connection, std::string(1, first));
+    add(Level::unknown, "server-error",
+        fmt::format("the server answers with an error, unauthenticated: {}",
+                    message.has_value() ? message->message : "it cannot be read"),
+        "see its log; run this again when it takes connections");
+  }
+
+  Session start_session(SSL_CTX* context, const Connection& connection) const {
+    constexpr const char* starting = "starting TLS";
+    Session session(SSL_new(context));
+    if (session == nullptr) throw_openssl_error(starting);
+    check(SSL_set_fd(session.get(), connection.descriptor()), starting);
+    check(SSL_set_alpn_protos(session.get(), reinterpret_cast<const unsigned char*>(alpn.data()),
+                              static_cast<unsigned>(alpn.size())) == 0
+              ? 1
+              : 0,
+          starting);
+    // RFC 6066 3: a name, never an address.
+    if (address_text(host_).empty()) {
+      // As SSL_set_tlsext_host_name does, which casts in the old style.
+      check(static_cast<int>(SSL_ctrl(session.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME,
+                                      TLSEXT_NAMETYPE_host_name, const_cast<char*>(host_.c_str()))),
+            starting);
+    }
+    return session;
+  }
+
+  bool shake_hands(SSL* ssl, const Connection& connection, const CertificateRequest& request) {
+    const Connection::Clock::time_point until = connection.deadline();
+    for (;;) {
+      const int result = SSL_connect(ssl);
+      if (result == 1) return true;
+      switch (SSL_get_error(ssl, result)) {
+        case SSL_ERROR_WANT_READ: connection.wait(POLLIN, until); break;
+        case SSL_ERROR_WANT_WRITE: connection.wait(POLLOUT, until); break;
+        default: report_handshake(request); return false;
+      }
+    }
+  }
+
+  void report_handshake(const CertificateRequest& request) {
+    const std::string reason = take_openssl_reason();
+    if (request.asked) {
+      fact("client certificate", "required");
+      add(Level::unknown, "client-certificate-required",
+          fmt::format("the server ends the handshake without a client certificate: {}", reason),
+          "clients need one: pki --user ROLE");
+    } else if (check_.direct) {
+      problem("no-direct-tls", fmt::format("no TLS from the first byte: {}", reason),
+              "leave --direct out: PostgreSQL before 17 and PgBouncer before 1.25 have none");
+    } else {
+      problem("handshake-failed", fmt::format("the TLS handshake fails: {}", reason),
+              "see the server's log, its certificate and its protocols");
+    }
+  }
+
+  void look_at_session(SSL* ssl) {
+    fact("protocol", SSL_get_version(ssl));
+    fact("cipher", SSL_get_cipher_name(ssl));
+    if (const char* group =
+            SSL_group_to_name(ssl, static_cast<int>(SSL_get_negotiated_group(ssl)))) {
+      fact("group", group);
+    }
+    const unsigned char* chosen = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(ssl, &chosen, &size);
+    if (size > 0) fact("alpn", one_line({reinterpret_cast<const char*>(chosen), size}));
+    if (SSL_version(ssl) < TLS1_2_VERSION) {
+      problem("old-protocol",
+              fmt::format("the server chose {}, which clients refuse", SSL_get_version(ssl)),
+              "leave client_tls_protocols or ssl_min_protocol_version at its default");
+    }
+  }
+
+  void look_at_certificates(const std::vector<Certificate>& chain) {
+    if (chain.empty()) {
+      problem("no-certificate", "the server shows no certificate",
+              "give it one: pki --domains NAME");
+      return;
+    }
+    const Certificate& leaf = chain.front();
+    const Validity validity = leaf.validity();
+    const auto left = std::chrono::floor<std::chrono::days>(validity.not_after - check_.now);
+    fact("certificate", one_line(leaf.subject()));
+    fact("key", leaf.public_key().description());
+    fact("valid until", fmt::format("{} ({} days left)", text(validity.not_after), left.count()));
+    fact("serial", leaf.serial().text());
+    fact("sent", fmt::format("{} certificate{}", chain.size(), chain.size() == 1 ? "" : "s"));
+    for (Finding& finding : inspect({.chain = chain,
+                            .roots = check_.roots,
+                            .host = host_,
+                            .now = check_.now,
+                            .warn = check_.warn})) {
+      report_.findings.push_back(std::move(finding));
+    }
+    if (check_.on_disk.has_value() && check_.on_disk->der() != leaf.der()) {
+      problem("not-reloaded",
+              fmt::format("the server does not serve {}, but an older or another certificate",
+                          check_.on_disk_file.string()),
+              "let it load the file: RELOAD in PgBouncer's console, pg_ctl reload for PostgreSQL; "
+              "then look again, for PgBouncer before 1.25 says RELOAD when it failed");
+    }
+    report_.command =
+        "psql " +
+        shell_word(conninfo({.host = host_, .port = check_.port, .root = check_.roots_file}));
+  }
+
+  // With TLS 1.3 a handshake is over before the server says that it misses a certificate: RFC 8446
+  // 4.4.2.4. Our close_notify makes a server that misses none end the connection.
+  void look_at_request(SSL* ssl, const Connection& connection, const CertificateRequest& request,
+                       Connection::Clock::duration round_trip) {
+    if (!request.asked) {
+      fact("client certificate", "not asked for");
+      return;
+    }
+    const auto pause = std::max<Connection::Clock::duration>(milliseconds{100}, 3 * round_trip);
+    const Connection::Clock::time_point until = connection.deadline();
+    bool is_closing = false;
+    for (;;) {
+      char byte = 0;
+      const int result = SSL_read(ssl, &byte, 1);
+      const int error = SSL_get_error(ssl, result);
+      if (error == SSL_ERROR_SSL) {
+        const std::string reason = take_openssl_reason();
+        fact("client certificate", "required");
+        add(Level::note, "client-certificate-required",
+            fmt::format("clients must show a certificate ({})", reason),
+            "make one for each role: pki --user ROLE");
+        break;
+      }
+      if (error != SSL_ERROR_WANT_READ) {
+        fact("client certificate", "asked for, not required");
+        break;
+      }
+      if (connection.wait_for_input(is_closing ? until : Connection::Clock::now() + pause))
+        continue;
+      if (is_closing) {
+        fact("client certificate", "asked for");
+        break;
+      }
+      is_closing = true;
+      SSL_shutdown(ssl);
+    }
+    forget_openssl_errors();
+    if (request.authorities > many_authorities) {
+      problem("many-authorities",
+              fmt::format("the server takes client certificates of {} authorities",
+                          request.authorities),
+              "set client_tls_ca_file: without it PgBouncer trusts the system's bundle");
+    }
+  }
+
+  // A message whose first bytes are there already.
+  static std::optional<ServerMessage> read_message(Connection& connection, std::string bytes) {
+    const auto fill = [&](std::size_t size) {
+      while (bytes.size() < size) {
+        std::array<char, 4096> more{};
+        const std::size_t got =
+            connection.receive(std::span(more).first(std::min(more.size(), size - bytes.size())));
+        if (got == 0) return false;
+        bytes.append(more.data(), got);
+      }
+      return true;
+    };
+    if (!fill(message_header_size)) return std::nullopt;
+    const std::optional<std::size_t> size = message_size(bytes);
+    if (!size.has_value() || !fill(*size)) return std::nullopt;
+    return parse_message(bytes);
+  }
+
+  // A connection of its own, with a user that nobody has: nothing secret is said.
+  void probe_plaintext() {
+    Connection connection = Connection::open(address_, check_.timeout);
+    constexpr std::string_view parameters("user\0pki_check\0database\0pki_check\0\0", 35);
+    std::string startup = {0, 0, 0, static_cast<char>(8 + parameters.size()), 0, 3, 0, 0};
+    startup += parameters;
+    connection.send(startup);
+    std::optional<ServerMessage> message;
+    try {
+      message = read_message(connection, {});
+    } catch (const NetworkError& error) {
+      if (error.id() != "closed") throw;
+    }
+    report_plaintext(message);
+  }
+
+  void report_plaintext(const std::optional<ServerMessage>& message) {
+    constexpr std::string_view protocol_violation = "08P01";
+    constexpr std::string_view invalid_authorization = "28000";
+    const auto says = [&](std::string_view words) {
+      return message->message.find(words) != std::string::npos;
+    };
+    if (!message.has_value()) {
+      fact("without TLS", "refused: the connection is closed");
+    } else if (message->type == 'E' && ((message->code == protocol_violation && says("SSL")) ||
+                                        (message->code == invalid_authorization &&
+                                         (says("no encryption") || says("SSL off"))))) {
+      fact("without TLS", fmt::format("refused: {}", message->message));
+    } else if (message->type == 'E' && (message->code == "53300" || message->code == "57P03")) {
+      fact("without TLS", "cannot be told");
+      add(Level::unknown, "server-error",
+          fmt::format("the server answers with an error, unauthenticated: {}", message->message),
+          "run this again when it takes connections");
+    } else {
+      fact("without TLS", "accepted");
+      problem(
+          "plaintext-accepted",
+          "the server talks to clients without TLS: one with sslmode=disable or prefer may send "
+          "all in the clear",
+          "client_tls_sslmode = require in PgBouncer; only hostssl lines in pg_hba.conf");
+    }
+  }
+
+  const ServerCheck& check_;
+  const SocketAddress& address_;
+  const std::string host_;
+  Report report_;
+};
+
+}  // namespace
+
+std::vector<Report> check_server(const ServerCheck& check) {
+  std::vector<Report> reports;
+  try {
+    for (const SocketAddress& address : resolve(check.host, check.port, check.timeout)) {
+      reports.push_back(Probe(check, address).run());
+    }
+  } catch (const NetworkError& error) {
+    reports.push_back({.target = fmt::format("{}:{}", printable(check.host), check.port),
+                       .facts = {},
+                       .findings = {{Level::unknown, error.id(), error.what(), error.hint()}},
+                       .command = {}});
+  }
+  return reports;
+}
+
+}  // namespace pki
