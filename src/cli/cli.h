@@ -25,8 +25,8 @@ struct Environment {
   std::ostream& out;  // results only
   std::ostream& err;  // everything else
   bool out_is_terminal;
-  bool may_colour;  // a terminal, and no NO_COLOR
   Instant now;
+  bool may_colour = false;  // a terminal, and no NO_COLOR
 };
 
 /// `arguments` without the program's name.

@@ -42,5 +42,5 @@ int main(int argc, char** argv) {
   const char* const no_color = std::getenv("NO_COLOR");
   const bool may_colour = out_is_terminal && (no_color == nullptr || *no_color == '\0');
   return static_cast<int>(
-      pki::cli::run(arguments, {std::cout, std::cerr, out_is_terminal, may_colour, now}));
+      pki::cli::run(arguments, {std::cout, std::cerr, out_is_terminal, now, may_colour}));
 }

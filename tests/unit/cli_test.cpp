@@ -18,7 +18,7 @@ struct Result {
 Result run(std::vector<std::string> arguments, bool terminal = false) {
   std::ostringstream out;
   std::ostringstream err;
-  const Exit status = pki::cli::run(arguments, {out, err, terminal, false, test::now});
+  const Exit status = pki::cli::run(arguments, {out, err, terminal, test::now});
   return {status, out.str(), err.str()};
 }
 
