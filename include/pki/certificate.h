@@ -23,6 +23,8 @@ using Instant = std::chrono::sys_seconds;
 
 /// "2028-12-24T10:15:00Z".
 [[nodiscard]] std::string text(Instant instant);
+/// "1 day", "30 days".
+[[nodiscard]] std::string text(std::chrono::days number);
 
 /// A span of calendar years and days.
 struct Lifetime {

@@ -27,7 +27,7 @@ struct Fact {
   std::string value;
 };
 
-/// One thing that was checked: a server's address, for one.
+/// What was found at one place: a server's address.
 struct Report {
   std::string target;
   std::vector<Fact> facts;

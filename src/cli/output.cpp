@@ -239,7 +239,8 @@ void Output::reports(std::span<const Report> reports) {
       }
     }
     if (!is_quiet && !report.command.empty()) {
-      environment_.out << fmt::format("  the same by hand:   {}\n", report.command);
+      environment_.out << fmt::format("  {:<20}{}\n", "the same by hand",
+                                      printable(report.command));
     }
   }
 }

@@ -37,41 +37,60 @@ std::string numeric(const addrinfo& info) {
   return text.data();
 }
 
+// getaddrinfo(3) knows no limit of time; this one runs beside us.
+struct Lookup {
+  Lookup(const std::string& of_host, std::uint16_t port)
+      : host(of_host), service(std::to_string(port)) {
+    hints.ai_socktype = SOCK_STREAM;
+    request.ar_name = host.c_str();
+    request.ar_service = service.c_str();
+    request.ar_request = &hints;
+  }
+
+  std::string host;
+  std::string service;
+  addrinfo hints{};
+  gaicb request{};
+};
+
+// How it ended: 0, or an error; EAI_INPROGRESS if it has not, and cannot be cancelled.
+int wait_for(Lookup& lookup, milliseconds timeout) {
+  const Connection::Clock::time_point until = Connection::Clock::now() + timeout;
+  const std::array<const gaicb*, 1> requests = {&lookup.request};
+  while (::gai_error(&lookup.request) == EAI_INPROGRESS) {
+    const std::chrono::nanoseconds left = until - Connection::Clock::now();
+    if (left.count() <= 0) {
+      (void)::gai_cancel(&lookup.request);
+      break;
+    }
+    const auto whole = std::chrono::floor<std::chrono::seconds>(left);
+    const timespec limit = {whole.count(), (left - whole).count()};
+    (void)::gai_suspend(requests.data(), 1, &limit);
+  }
+  return ::gai_error(&lookup.request);
+}
+
 }  // namespace
 
 std::vector<SocketAddress> resolve(const std::string& host, std::uint16_t port,
                                    milliseconds timeout) {
-  const std::string service = std::to_string(port);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  // getaddrinfo(3) has no limit of time; this one runs beside us.
-  gaicb request{};
-  request.ar_name = host.c_str();
-  request.ar_service = service.c_str();
-  request.ar_request = &hints;
-  std::array<gaicb*, 1> requests = {&request};
+  auto lookup = std::make_unique<Lookup>(host, port);
   const std::string doing = fmt::format("cannot resolve {}", quote(host));
-  if (const int error = ::getaddrinfo_a(GAI_NOWAIT, requests.data(), 1, nullptr)) {
-    throw NetworkError("unreachable", fmt::format("{}: {}", doing, ::gai_strerror(error)),
-                       "run this again");
+  std::array<gaicb*, 1> requests = {&lookup->request};
+  int error = ::getaddrinfo_a(GAI_NOWAIT, requests.data(), 1, nullptr);
+  if (error == 0) error = wait_for(*lookup, timeout);
+  if (error == EAI_INPROGRESS) {
+    // The resolver gives up some day, and writes into this until then.
+    static_cast<void>(lookup.release());
+    time_out(doing);
   }
-  const auto whole = std::chrono::floor<std::chrono::seconds>(timeout);
-  const timespec limit = {whole.count(), std::chrono::nanoseconds(timeout - whole).count()};
-  while (::gai_error(&request) == EAI_INPROGRESS) {
-    const int waited = ::gai_suspend(requests.data(), 1, &limit);
-    if (waited != EAI_AGAIN) continue;
-    // Until the request is over it uses what is on this stack.
-    if (::gai_cancel(&request) != EAI_CANCELED) (void)::gai_suspend(requests.data(), 1, nullptr);
-    break;
-  }
-  const int error = ::gai_error(&request);
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> found(request.ar_result,
-                                                                   ::freeaddrinfo);
   if (error == EAI_CANCELED) time_out(doing);
   if (error != 0) {
     throw NetworkError("unreachable", fmt::format("{}: {}", doing, ::gai_strerror(error)),
                        "give the name or the address by which clients reach the server");
   }
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> found(lookup->request.ar_result,
+                                                                   ::freeaddrinfo);
   std::vector<SocketAddress> addresses;
   for (const addrinfo* info = found.get(); info != nullptr; info = info->ai_next) {
     const char* const bytes = reinterpret_cast<const char*>(info->ai_addr);
@@ -104,12 +123,14 @@ Connection Connection::open(const SocketAddress& address, milliseconds timeout) 
 
 void Connection::wait(short events, Clock::time_point until) const {
   for (;;) {
+    // Looked at before poll(2): a server that never stops sending is always ready.
     const auto left = std::chrono::ceil<milliseconds>(until - Clock::now());
+    if (left.count() <= 0) time_out("the server does not come to an end");
     pollfd polled = {descriptor(), events, 0};
-    const int ready = ::poll(&polled, 1, static_cast<int>(std::max<long>(0, left.count())));
+    const int ready = ::poll(&polled, 1, static_cast<int>(left.count()));
     if (ready > 0) return;
-    if (ready < 0 && errno != EINTR) fail("cannot wait for the server", errno);
-    if (Clock::now() >= until) time_out("the server is silent");
+    if (ready == 0) time_out("the server is silent");
+    if (errno != EINTR) fail("cannot wait for the server", errno);
   }
 }
 
@@ -137,16 +158,12 @@ void Connection::send(std::span<const char> bytes) {
   }
 }
 
-std::size_t Connection::receive(std::span<char> bytes) {
-  const Clock::time_point until = deadline();
+std::size_t Connection::receive(std::span<char> bytes, Clock::time_point until) {
   for (;;) {
+    wait(POLLIN, until);
     const ssize_t got = ::recv(descriptor(), bytes.data(), bytes.size(), 0);
     if (got >= 0) return static_cast<std::size_t>(got);
-    if (errno == EAGAIN) {
-      wait(POLLIN, until);
-    } else if (errno != EINTR) {
-      fail("the server ended the connection", errno);
-    }
+    if (errno != EAGAIN && errno != EINTR) fail("the server ended the connection", errno);
   }
 }
 

@@ -43,8 +43,9 @@ class Connection {
   static Connection open(const SocketAddress& address, std::chrono::milliseconds timeout);
 
   void send(std::span<const char> bytes);
-  /// One byte or more; none at the end.
-  [[nodiscard]] std::size_t receive(std::span<char> bytes);
+  /// One byte or more; none at the end. A server that sends a byte now and then does not gain time:
+  /// what belongs together is waited for until one moment.
+  [[nodiscard]] std::size_t receive(std::span<char> bytes, Clock::time_point until);
   /// What waits to be read already, without taking it.
   [[nodiscard]] std::string pending() const;
   /// Whether there is something to read (or an end) before that time.

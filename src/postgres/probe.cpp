@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <utility>
 
 #include "base/openssl.h"
 #include "pki/error.h"
@@ -78,23 +79,27 @@ std::vector<Certificate> served_chain(const SSL* ssl) {
   return chain;
 }
 
+std::string place_of(const ServerCheck& check) {
+  const bool has_colon = check.host.find(':') != std::string::npos;
+  return printable(has_colon ? fmt::format("[{}]:{}", check.host, check.port)
+                             : fmt::format("{}:{}", check.host, check.port));
+}
+
+// Whether the peer said so itself: the end of a connection is an error of OpenSSL's too.
+bool is_alert(std::string_view reason) { return reason.find(" alert ") != std::string::npos; }
+
 class Probe {
  public:
   Probe(const ServerCheck& check, const SocketAddress& address)
       : check_(check), address_(address), host_(check.name.value_or(check.host)) {}
 
   Report run() {
-    const std::string place = check_.host.find(':') == std::string::npos
-                                  ? fmt::format("{}:{}", check_.host, check_.port)
-                                  : fmt::format("[{}]:{}", check_.host, check_.port);
-    report_.target = printable(place);
+    report_.target = place_of(check_);
     fact("address", address_.text);
     try {
       if (probe_tls() && check_.probe_plaintext) probe_plaintext();
     } catch (const NetworkError& error) {
       add(Level::unknown, error.id(), error.what(), error.hint());
-    } catch (const Error& error) {
-      problem("damaged-certificate", error.what(), "give the server another certificate");
     }
     return std::move(report_);
   }
@@ -121,10 +126,11 @@ class Probe {
     CertificateRequest request;
     const Context context = make_context(request);
     const Session session = start_session(context.get(), connection);
-    if (!shake_hands(session.get(), connection, request)) return true;
-    look_at_session(session.get());
-    look_at_certificates(served_chain(session.get()));
-    look_at_request(session.get(), connection, request, round_trip);
+    const bool shaken = shake_hands(session.get(), connection, request);
+    if (shaken) look_at_session(session.get());
+    // They may have come before the handshake failed.
+    look_at_certificates(served_chain(session.get()), shaken);
+    if (shaken) look_at_request(session.get(), connection, request, round_trip);
     return true;
   }
 
@@ -133,7 +139,7 @@ class Probe {
   bool is_tls_offered(Connection& connection) {
     connection.send(ssl_request);
     char answer = 0;
-    if (connection.receive({&answer, 1}) == 0) {
+    if (connection.receive({&answer, 1}, connection.deadline()) == 0) {
       throw NetworkError("closed", "the server ended the connection without an answer",
                          "see that this is PostgreSQL or PgBouncer, and that it takes connections "
                          "from here");
@@ -171,10 +177,7 @@ class Probe {
 
   void report_error(Connection& connection, char first) {
     const std::optional<ServerMessage> message = read_message(connection, std::string(1, first));
-    add(Level::unknown, "server-error",
-        fmt::format("the server answers with an error, unauthenticated: {}",
-                    message.has_value() ? message->message : "it cannot be read"),
-        "see its log; run this again when it takes connections");
+    report_server_error(message.has_value() ? message->message : "it cannot be read");
   }
 
   Session start_session(SSL_CTX* context, const Connection& connection) const {
@@ -210,13 +213,17 @@ class Probe {
     }
   }
 
+  void report_required(const std::string& reason) {
+    fact("client certificate", "required");
+    add(Level::note, "client-certificate-required",
+        fmt::format("clients must show a certificate ({})", reason),
+        "make one for each role: pki --user ROLE");
+  }
+
   void report_handshake(const CertificateRequest& request) {
     const std::string reason = take_openssl_reason();
-    if (request.asked) {
-      fact("client certificate", "required");
-      add(Level::unknown, "client-certificate-required",
-          fmt::format("the server ends the handshake without a client certificate: {}", reason),
-          "clients need one: pki --user ROLE");
+    if (request.asked && is_alert(reason)) {
+      report_required(reason);
     } else if (check_.direct) {
       problem("no-direct-tls", fmt::format("no TLS from the first byte: {}", reason),
               "leave --direct out: PostgreSQL before 17 and PgBouncer before 1.25 have none");
@@ -244,18 +251,28 @@ class Probe {
     }
   }
 
-  void look_at_certificates(const std::vector<Certificate>& chain) {
+  void look_at_certificates(const std::vector<Certificate>& chain, bool shaken) {
     if (chain.empty()) {
-      problem("no-certificate", "the server shows no certificate",
-              "give it one: pki --domains NAME");
+      if (shaken) {
+        problem("no-certificate", "the server shows no certificate",
+                "give it one: pki --domains NAME");
+      }
       return;
     }
+    try {
+      inspect_chain(chain);
+    } catch (const Error& error) {
+      problem("damaged-certificate", error.what(), "give the server another certificate");
+    }
+  }
+
+  void inspect_chain(const std::vector<Certificate>& chain) {
     const Certificate& leaf = chain.front();
     const Validity validity = leaf.validity();
     const auto left = std::chrono::floor<std::chrono::days>(validity.not_after - check_.now);
     fact("certificate", one_line(leaf.subject()));
     fact("key", leaf.public_key().description());
-    fact("valid until", fmt::format("{} ({} days left)", text(validity.not_after), left.count()));
+    fact("valid until", fmt::format("{} ({} left)", text(validity.not_after), text(left)));
     fact("serial", leaf.serial().text());
     fact("sent", fmt::format("{} certificate{}", chain.size(), chain.size() == 1 ? "" : "s"));
     for (Finding& finding : inspect({.chain = chain,
@@ -288,47 +305,45 @@ class Probe {
     const auto pause = std::max<Connection::Clock::duration>(milliseconds{100}, 3 * round_trip);
     const Connection::Clock::time_point until = connection.deadline();
     bool is_closing = false;
-    for (;;) {
+    std::string answer = "asked for";
+    while (Connection::Clock::now() < until) {
       char byte = 0;
-      const int result = SSL_read(ssl, &byte, 1);
-      const int error = SSL_get_error(ssl, result);
-      if (error == SSL_ERROR_SSL) {
-        const std::string reason = take_openssl_reason();
-        fact("client certificate", "required");
-        add(Level::note, "client-certificate-required",
-            fmt::format("clients must show a certificate ({})", reason),
-            "make one for each role: pki --user ROLE");
-        break;
+      const int error = SSL_get_error(ssl, SSL_read(ssl, &byte, 1));
+      const std::string reason = error == SSL_ERROR_SSL ? take_openssl_reason() : "";
+      if (is_alert(reason)) {
+        report_required(reason);
+        return;
       }
       if (error != SSL_ERROR_WANT_READ) {
-        fact("client certificate", "asked for, not required");
+        answer = "asked for, not required";
         break;
       }
-      if (connection.wait_for_input(is_closing ? until : Connection::Clock::now() + pause))
-        continue;
-      if (is_closing) {
-        fact("client certificate", "asked for");
-        break;
-      }
-      is_closing = true;
+      const bool has_input =
+          connection.wait_for_input(is_closing ? until : Connection::Clock::now() + pause);
+      if (has_input) continue;
+      if (std::exchange(is_closing, true)) break;
       SSL_shutdown(ssl);
     }
+    fact("client certificate", answer);
     forget_openssl_errors();
     if (request.authorities > many_authorities) {
-      problem("many-authorities",
-              fmt::format("the server takes client certificates of {} authorities",
-                          request.authorities),
-              "set client_tls_ca_file: without it PgBouncer trusts the system's bundle");
+      problem(
+          "many-authorities",
+          fmt::format("the server takes client certificates of {} authorities",
+                      request.authorities),
+          "name only your root in client_tls_ca_file or ssl_ca_file: without the first PgBouncer "
+          "takes the system's bundle");
     }
   }
 
   // A message whose first bytes are there already.
   static std::optional<ServerMessage> read_message(Connection& connection, std::string bytes) {
+    const Connection::Clock::time_point until = connection.deadline();
     const auto fill = [&](std::size_t size) {
       while (bytes.size() < size) {
         std::array<char, 4096> more{};
-        const std::size_t got =
-            connection.receive(std::span(more).first(std::min(more.size(), size - bytes.size())));
+        const std::size_t got = connection.receive(
+            std::span(more).first(std::min(more.size(), size - bytes.size())), until);
         if (got == 0) return false;
         bytes.append(more.data(), got);
       }
@@ -347,40 +362,51 @@ class Probe {
     std::string startup = {0, 0, 0, static_cast<char>(8 + parameters.size()), 0, 3, 0, 0};
     startup += parameters;
     connection.send(startup);
-    std::optional<ServerMessage> message;
     try {
-      message = read_message(connection, {});
+      char first = 0;
+      if (connection.receive({&first, 1}, connection.deadline()) > 0) {
+        report_plaintext(read_message(connection, std::string(1, first)));
+        return;
+      }
     } catch (const NetworkError& error) {
       if (error.id() != "closed") throw;
     }
-    report_plaintext(message);
+    fact("without TLS", "refused: the connection is closed");
   }
 
   void report_plaintext(const std::optional<ServerMessage>& message) {
-    constexpr std::string_view protocol_violation = "08P01";
-    constexpr std::string_view invalid_authorization = "28000";
-    const auto says = [&](std::string_view words) {
-      return message->message.find(words) != std::string::npos;
-    };
     if (!message.has_value()) {
-      fact("without TLS", "refused: the connection is closed");
-    } else if (message->type == 'E' && ((message->code == protocol_violation && says("SSL")) ||
-                                        (message->code == invalid_authorization &&
-                                         (says("no encryption") || says("SSL off"))))) {
-      fact("without TLS", fmt::format("refused: {}", message->message));
-    } else if (message->type == 'E' && (message->code == "53300" || message->code == "57P03")) {
       fact("without TLS", "cannot be told");
       add(Level::unknown, "server-error",
-          fmt::format("the server answers with an error, unauthenticated: {}", message->message),
-          "run this again when it takes connections");
+          "the server's answer to a login without TLS is unreadable",
+          "see its log, and what stands between it and here");
+    } else if (is_refusal(*message)) {
+      fact("without TLS", fmt::format("refused: {}", message->message));
+    } else if (message->code == "53300" || message->code == "57P03") {  // too many, or not yet
+      fact("without TLS", "cannot be told");
+      report_server_error(message->message);
     } else {
       fact("without TLS", "accepted");
-      problem(
-          "plaintext-accepted",
-          "the server talks to clients without TLS: one with sslmode=disable or prefer may send "
-          "all in the clear",
-          "client_tls_sslmode = require in PgBouncer; only hostssl lines in pg_hba.conf");
+      problem("plaintext-accepted",
+              "the server talks to clients without TLS: one with sslmode=disable or prefer may "
+              "send all in the clear",
+              "client_tls_sslmode = require in PgBouncer; only hostssl lines in pg_hba.conf");
     }
+  }
+
+  void report_server_error(const std::string& message) {
+    add(Level::unknown, "server-error",
+        fmt::format("the server answers with an error, unauthenticated: {}", message),
+        "see its log; run this again when it takes connections");
+  }
+
+  // PgBouncer's "SSL required", and PostgreSQL's in whatever language: no line of pg_hba.conf is
+  // for such a connection. A role that does not exist has 28000 too, without the file's name.
+  static bool is_refusal(const ServerMessage& message) {
+    const auto is = [&](std::string_view code, std::string_view words) {
+      return message.code == code && message.message.find(words) != std::string::npos;
+    };
+    return message.type == 'E' && (is("08P01", "SSL") || is("28000", "pg_hba.conf"));
   }
 
   const ServerCheck& check_;
@@ -398,7 +424,7 @@ std::vector<Report> check_server(const ServerCheck& check) {
       reports.push_back(Probe(check, address).run());
     }
   } catch (const NetworkError& error) {
-    reports.push_back({.target = fmt::format("{}:{}", printable(check.host), check.port),
+    reports.push_back({.target = place_of(check),
                        .facts = {},
                        .findings = {{Level::unknown, error.id(), error.what(), error.hint()}},
                        .command = {}});

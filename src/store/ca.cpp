@@ -52,10 +52,6 @@ std::string list(const std::vector<San>& sans) {
   return out.size() <= 200 ? out : out.substr(0, 200) + "...";
 }
 
-std::string count_of(days number) {
-  return fmt::format("{} day{}", number.count(), number.count() == 1 ? "" : "s");
-}
-
 std::string usages(bool server, bool client) {
   if (server && client) return "server and client";
   return server ? "server" : client ? "client" : "none";
@@ -130,8 +126,8 @@ std::vector<std::string> differences(const LeafRequest& request, const Certifica
     const Validity validity = existing.validity();
     const bool ends_with_root = validity.not_after == root.certificate().validity().not_after;
     if (validity.length() != *request.lifetime && !ends_with_root) {
-      differ("lifetime", count_of(std::chrono::floor<days>(validity.length())),
-             count_of(*request.lifetime));
+      differ("lifetime", text(std::chrono::floor<days>(validity.length())),
+             text(*request.lifetime));
     }
   }
   return found;

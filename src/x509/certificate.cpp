@@ -59,6 +59,10 @@ std::string text(Instant instant) {
                      time.hours().count(), time.minutes().count(), time.seconds().count());
 }
 
+std::string text(std::chrono::days number) {
+  return fmt::format("{} day{}", number.count(), number.count() == 1 ? "" : "s");
+}
+
 Validity Validity::starting(Instant not_before, Lifetime lifetime) {
   const auto day = std::chrono::floor<std::chrono::days>(not_before);
   std::chrono::year_month_day end = std::chrono::year_month_day{day} + lifetime.years;

@@ -15,6 +15,7 @@
 #include "base/openssl.h"
 #include "pki/error.h"
 #include "x509/presented.h"
+#include "x509/stack.h"
 
 namespace pki {
 namespace {
@@ -29,10 +30,6 @@ constexpr const char* verifying = "verifying a certificate";
 
 // How roots of this program's and of minica's are called.
 constexpr std::string_view our_roots = "minica root ca ";
-
-std::string count_of(days number) {
-  return fmt::format("{} day{}", number.count(), number.count() == 1 ? "" : "s");
-}
 
 std::string name_of(const Certificate& certificate) {
   const std::string name = certificate.common_name();
@@ -97,16 +94,6 @@ int collect(int ok, X509_STORE_CTX* context) {
     faults->push_back({X509_STORE_CTX_get_error(context), X509_STORE_CTX_get_error_depth(context)});
   }
   return 1;
-}
-
-Handle<stack_st_X509> stack_of(std::span<const Certificate> certificates) {
-  Handle<stack_st_X509> stack(sk_X509_new_null());
-  if (stack == nullptr) throw_openssl_error(verifying);
-  for (const Certificate& certificate : certificates) {
-    check(X509_up_ref(certificate.native()), verifying);
-    check(sk_X509_push(stack.get(), certificate.native()), verifying);
-  }
-  return stack;
 }
 
 // All of them: the verifier is told to go on after each.
@@ -206,6 +193,7 @@ class Inspector {
         }
         break;  // of the leaf itself: judge_usage()
       case X509_V_ERR_INVALID_CA:
+      case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
         problem("issuer-not-ca", "what has signed it is no CA certificate", "sign it with a CA");
         break;
       case X509_V_ERR_PERMITTED_VIOLATION:
@@ -276,8 +264,7 @@ class Inspector {
     } else if (validity.not_after - inspection_.now < inspection_.warn) {
       const days left = std::chrono::floor<days>(validity.not_after - inspection_.now);
       problem("expires-soon",
-              fmt::format("it expires in {}, on {}", count_of(left), text(validity.not_after)),
-              renew);
+              fmt::format("it expires in {}, on {}", text(left), text(validity.not_after)), renew);
     }
     if (inspection_.now < validity.not_before) {
       problem("not-yet-valid",
@@ -286,11 +273,11 @@ class Inspector {
               "set the clocks, or wait");
     }
     if (validity.length() > longest_lifetime) {
-      problem("over-825-days",
-              fmt::format("it is valid for {}: Apple's clients take no more than {}",
-                          count_of(std::chrono::floor<days>(validity.length())),
-                          longest_lifetime.count()),
-              "issue it with a shorter lifetime");
+      problem(
+          "over-825-days",
+          fmt::format("it is valid for {}: Apple's clients take no more than {}",
+                      text(std::chrono::floor<days>(validity.length())), longest_lifetime.count()),
+          "issue it with a shorter lifetime");
     }
   }
 

@@ -6,6 +6,7 @@
 
 #include "base/openssl.h"
 #include "pki/error.h"
+#include "x509/stack.h"
 
 namespace pki {
 namespace {
@@ -33,13 +34,7 @@ SecretBytes to_pkcs12(const Key& key, const Certificate& certificate,
                       std::span<const Certificate> chain, const std::string& friendly_name,
                       std::string_view password) {
   const SecretBytes secret = terminated(password);
-  const Handle<stack_st_X509> others(sk_X509_new_null());
-  if (others == nullptr) throw_openssl_error(writing);
-  for (const Certificate& other : chain) {
-    // The stack owns what is in it.
-    check(X509_up_ref(other.native()), writing);
-    check(sk_X509_push(others.get(), other.native()), writing);
-  }
+  const Handle<stack_st_X509> others = stack_of(chain);
   const auto pkcs12 = check(PKCS12_create(c_string(secret), friendly_name.c_str(), key.native(),
                                           certificate.native(), others.get(), 0, 0, 0, 0, 0),
                             writing);

@@ -62,8 +62,4 @@ std::string authority_key_identifier(const Certificate& certificate) {
   return bytes_of(X509_get0_authority_key_id(certificate.native()));
 }
 
-std::string subject_key_identifier(const Certificate& certificate) {
-  return bytes_of(X509_get0_subject_key_id(certificate.native()));
-}
-
 }  // namespace pki

@@ -26,9 +26,7 @@ struct PresentedNames {
 /// behind it.
 [[nodiscard]] bool matches_dns_name(std::string_view pattern, std::string_view host);
 
-/// An extension's authority key identifier or subject key identifier, as bytes; empty if there is
-/// none.
+/// As bytes; empty if there is none.
 [[nodiscard]] std::string authority_key_identifier(const Certificate& certificate);
-[[nodiscard]] std::string subject_key_identifier(const Certificate& certificate);
 
 }  // namespace pki

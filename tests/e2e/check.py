@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -94,7 +95,13 @@ def bytes_after_request(answer: bytes):
 
 
 @contextlib.contextmanager
-def tls_server(chain: bytes, key: bytes, configure=lambda context: None):
+def tls_server(
+    chain: bytes,
+    key: bytes,
+    configure=lambda context: None,
+    refusal: bytes = REFUSAL,
+    shut_down: bool = True,
+):
     """Speaks PostgreSQL's protocol up to the end of a TLS handshake; refuses clients without TLS."""
     directory = support.fresh()
     (directory / "chain").write_bytes(chain)
@@ -106,11 +113,13 @@ def tls_server(chain: bytes, key: bytes, configure=lambda context: None):
 
     def serve(connection):
         if connection.recv(8) != SSL_REQUEST:
-            connection.sendall(REFUSAL)
+            connection.sendall(refusal)
             return
         connection.sendall(b"S")
         with context.wrap_socket(connection, server_side=True) as session:
             session.recv(1)
+            if shut_down:
+                session.unwrap()
 
     with Listener(serve) as listener:
         yield listener.target
@@ -181,7 +190,41 @@ class Sockets(Case):
             connection.sendall(b"\x16\x03\x03\xff\xff" + b"\xa5" * 70000)
 
         with Listener(noise) as server:
-            self.assert_finds(self.directory, server.target, "handshake-failed")
+            self.assert_finds(
+                self.directory, server.target, "handshake-failed", "server-error"
+            )
+
+    def test_bytes_that_never_end(self):
+        """A byte now and then, each in time: within a handshake, and within a message."""
+
+        def drips(start: bytes, drop: bytes):
+            def serve(connection):
+                if connection.recv(64) == SSL_REQUEST:
+                    connection.sendall(start)
+                    while True:
+                        time.sleep(0.2)
+                        connection.sendall(drop)
+
+            return serve
+
+        handshake = drips(b"S", b"\x16\x03\x03\x00\x01\x02")
+        message = drips(b"E\x00\x00\x70\x00", b"S")
+        for serve in (handshake, message):
+            with self.subTest(serve), Listener(serve) as server:
+                begin = time.monotonic()
+                status, (report,) = self.check(self.directory, server.target, "--timeout", "1")
+                self.assertLess(time.monotonic() - begin, 8)
+                self.assertIn(status, (1, 3), report)
+                self.assertTrue(report["findings"])
+
+    def test_an_answer_without_tls_that_nobody_understands(self):
+        """It is no refusal."""
+        root = make_root()
+        key = make_key("p256", 5)
+        leaf = certify(key, SERVER + SAN, issuer=root, end=YEAR)
+        with tls_server(leaf, key, refusal=b"\x00" * 8) as target:
+            report = self.assert_finds(self.directory, target, "server-error", status=1)
+        self.assertEqual(report["facts"]["without TLS"], "cannot be told")
 
     def test_an_old_protocol(self):
         def old(context):
@@ -280,6 +323,63 @@ class Certificates(Case):
         own = certify(alone, USAGE + SAN, subject="localhost", end=YEAR)
         self.judge(own, alone, "self-signed")
 
+    def test_a_bundle_of_roots(self):
+        leaf, key = self.leaf()
+        directory = support.fresh()
+        bundle = make_root("p256", 6, subject="another")[0] + make_root()[0]
+        (directory / "bundle.pem").write_bytes(bundle)
+        with tls_server(leaf, key) as target:
+            self.assert_finds(
+                directory, target, status=0, options=["--ca-cert", "bundle.pem"]
+            )
+
+    def test_faults_above_the_certificate(self):
+        key = make_key("p256", 9)
+        ca = AKI + support.FIT
+
+        def above(*findings, extensions=ca, host="127.0.0.1", **more):
+            more = {"issuer": make_root(), "subject": "an intermediate", "end": YEAR} | more
+            middle = certify(key, extensions, **more)
+            leaf, leaf_key = self.leaf(issuer=(middle, key))
+            self.judge(leaf + middle, leaf_key, *findings)
+
+        above("issuer-expired", start=from_now(-20), end=from_now(-1))
+        above("issuer-not-ca", "issuer-usage", extensions=AKI + USAGE)
+        above("name-constraints", extensions=ca + "nameConstraints=permitted;DNS:example.org\n")
+        above("issuer-usage", extensions=ca + "extendedKeyUsage=clientAuth\n")
+
+    def test_a_forged_signature(self):
+        leaf, key = self.leaf()
+        der = bytearray(support.der_of(leaf))
+        der[-1] ^= 1
+        forged = support.openssl("x509 -inform DER", stdin=bytes(der))
+        self.judge(forged, key, "bad-signature")
+
+    def test_a_serial_number_that_is_too_long(self):
+        leaf, key = self.leaf(serial="40" + "00" * 20)
+        self.judge(leaf, key, "damaged-certificate")
+
+    def test_notes(self):
+        both = AKI + USAGE + "extendedKeyUsage=serverAuth,clientAuth\n" + SAN
+        report = self.judge(*self.leaf(both))
+        self.assertEqual([f["id"] for f in report["findings"]], ["also-client"])
+
+    def test_client_certificates_that_are_asked_for(self):
+        """Whether they are required is not guessed from how the connection ends."""
+        directory = support.with_root()
+
+        def ask(context):
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(directory / "minica.pem")
+
+        leaf, key = self.leaf()
+        for shut_down in (True, False):
+            with self.subTest(shut_down), tls_server(leaf, key, ask, shut_down=shut_down) as target:
+                report = self.assert_finds(directory, target, status=0)
+                self.assertEqual(
+                    report["facts"]["client certificate"], "asked for, not required"
+                )
+
     def test_intermediates(self):
         key = make_key("p256", 9)
         middle = certify(
@@ -353,6 +453,7 @@ class Servers(Case):
             ) as bouncer:
                 _, (report,) = self.check(self.directory, f"127.0.0.1:{bouncer.port}")
                 self.assertEqual(report["facts"]["client certificate"], "required")
+                self.assertIn("valid until", report["facts"])
                 self.assertIn(
                     "client-certificate-required", [f["id"] for f in report["findings"]], report
                 )
@@ -386,7 +487,9 @@ class Servers(Case):
         for name, rules, settings, findings in (
             ("off", "host all all 127.0.0.1/32 scram-sha-256\n", {}, ["plaintext"]),
             ("both", "host all all 127.0.0.1/32 scram-sha-256\n", tls, ["plaintext-accepted"]),
+            ("trust", "host all all 127.0.0.1/32 trust\n", tls, ["plaintext-accepted"]),
             ("only", "hostssl all all 127.0.0.1/32 scram-sha-256\n", tls, []),
+            ("reject", "hostnossl all all all reject\nhostssl all all all md5\n", tls, []),
         ):
             with self.subTest(name), servers.Postgres(
                 self.directory / name, "admin", "secret", rules, settings
@@ -397,11 +500,34 @@ class Servers(Case):
                 )
 
 
+    def test_postgresql_that_takes_everybodys_certificates(self):
+        self.issue()
+        files = self.directory / "localhost"
+        authorities = self.directory / "authorities"
+        authorities.write_bytes(
+            b"".join(make_root("p256", 20, subject=f"authority {n}")[0] for n in range(25))
+        )
+        settings = {
+            "ssl": "on",
+            "ssl_cert_file": f"{files}/cert.pem",
+            "ssl_key_file": f"{files}/key.pem",
+            "ssl_ca_file": str(authorities),
+        }
+        rules = "hostssl all all 127.0.0.1/32 scram-sha-256\n"
+        with servers.Postgres(
+            self.directory / "many", "admin", "secret", rules, settings
+        ) as postgres:
+            report = self.assert_finds(
+                self.directory, f"127.0.0.1:{postgres.port}", "many-authorities"
+            )
+            self.assertIn("not required", report["facts"]["client certificate"])
+
+
 class CommandLine(Case):
     def test_wrong_usage(self):
         directory = support.with_root()
-        for arguments in ([], [""], ["a:b"], ["a:0"], ["a:65536"], ["[::1"], ["[::1]x"], ["a b"],
-                          ["host", "--timeout", "0"], ["host", "--warn-days", "x"]):
+        for arguments in ([], [""], ["a:b"], ["a:0"], ["a:65536"], ["[::1"], ["[::1]x"], ["[]:1"],
+                          ["a b"], ["a\x1bb"], ["x" * 254], ["host", "--name", "a/b"], ["host", "--timeout", "0"], ["host", "--warn-days", "x"]):
             with self.subTest(arguments):
                 self.assert_refused(directory, "check", *arguments, status=2)
 

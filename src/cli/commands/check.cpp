@@ -45,54 +45,49 @@ struct Target {
   std::uint16_t port = 6432;
 };
 
-// HOST, HOST:PORT, an IPv6 address, [IPv6]:PORT.
-Target parse_target(const std::string& operand) {
-  Target target;
-  std::string port;
-  const std::size_t colon = operand.rfind(':');
-  if (operand.starts_with('[')) {
-    const std::size_t end = operand.find(']');
-    const std::string rest = end == std::string::npos ? "?" : operand.substr(end + 1);
-    if (!rest.empty() && !rest.starts_with(':')) {
-      throw UsageError(fmt::format("{} is no host with a port", quote(operand)),
-                       "write [IPV6]:PORT");
-    }
-    target.host = operand.substr(1, end - 1);
-    if (!rest.empty()) port = rest.substr(1);
-    if (rest == ":") port = " ";
-  } else if (colon != std::string::npos && operand.find(':') == colon) {
-    target.host = operand.substr(0, colon);
-    port = operand.substr(colon + 1);
-    if (port.empty()) port = " ";
-  } else {
-    target.host = operand;
-  }
+[[noreturn]] void refuse_host(const std::string& text) {
+  throw UsageError(fmt::format("{} names no host", quote(text)),
+                   "write HOST, HOST:PORT or [IPV6]:PORT");
+}
+
+std::string parse_host(const std::string& text) {
   constexpr std::size_t longest_name = 253;  // RFC 1035 3.1, as text
-  if (target.host.empty() || target.host.size() > longest_name ||
-      target.host.find_first_of("/ \t\n") != std::string::npos ||
-      target.host.find('\0') != std::string::npos) {
-    throw UsageError(fmt::format("{} is no host with a port", quote(operand)),
-                     "write HOST or HOST:PORT");
+  const bool has_stranger = std::ranges::any_of(
+      text, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 0x7f; });
+  if (text.empty() || text.front() == '[' || text.size() > longest_name || has_stranger)
+    refuse_host(text);
+  return text;
+}
+
+// HOST, HOST:PORT, an IPv6 address, [IPv6] or [IPv6]:PORT.
+Target parse_target(const std::string& operand) {
+  std::string host = operand;
+  std::string rest;
+  const std::size_t bracket = operand.find(']');
+  if (operand.starts_with('[') && bracket != std::string::npos) {
+    host = operand.substr(1, bracket - 1);
+    rest = operand.substr(bracket + 1);
+  } else if (std::ranges::count(operand, ':') == 1) {
+    host = operand.substr(0, operand.find(':'));
+    rest = operand.substr(operand.find(':'));
   }
-  if (!port.empty()) {
-    constexpr int last_port = 65'535;
-    target.port = static_cast<std::uint16_t>(parse_number("port", port, 1, last_port));
-  }
+  Target target{parse_host(host)};
+  if (rest.empty()) return target;
+  if (rest.front() != ':') refuse_host(operand);
+  constexpr int last_port = 65'535;
+  target.port = static_cast<std::uint16_t>(parse_number("port", rest.substr(1), 1, last_port));
   return target;
 }
 
 // The certificate here that the host should serve.
-void find_on_disk(ServerCheck& check, const CaFiles& files) {
+void find_on_disk(ServerCheck& check, const CaFiles& files, Output& output) {
   const std::filesystem::path leaf = leaf_path(files, check.name.value_or(check.host));
-  if (leaf.filename() != check.name.value_or(check.host)) return;
-  std::error_code failed;
-  if (!std::filesystem::is_directory(leaf, failed)) return;
   try {
     check.on_disk = find_leaf_certificate(leaf);
-  } catch (const Error&) {
-    return;  // there is nothing to compare with, for whoever runs this
+    check.on_disk_file = leaf / leaf_certificate_name;
+  } catch (const Error& error) {
+    output.warning(fmt::format("what is served is not compared with a file: {}", error.what()));
   }
-  check.on_disk_file = leaf / leaf_certificate_name;
 }
 
 Exit judge(std::span<const Report> reports) {
@@ -113,7 +108,7 @@ Exit check(const Arguments& arguments, Output& output) {
   ServerCheck common;
   common.roots = read_bundle(roots);
   common.roots_file = full_path(roots);
-  if (arguments.has("name")) common.name = parse_target(arguments.last("name")).host;
+  if (arguments.has("name")) common.name = parse_host(arguments.last("name"));
   common.direct = arguments.is_on("direct");
   common.probe_plaintext = !arguments.is_on("no-plaintext-probe");
   common.now = output.now();
@@ -134,7 +129,7 @@ Exit check(const Arguments& arguments, Output& output) {
     ServerCheck one = common;
     one.host = target.host;
     one.port = target.port;
-    find_on_disk(one, files);
+    find_on_disk(one, files, output);
     output.detail(fmt::format("checking {} port {}", one.host, one.port));
     for (Report& report : check_server(one)) reports.push_back(std::move(report));
   }
