@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "pki/ca.h"
+#include "pki/reader.h"
 
 namespace pki::cli {
 
@@ -23,6 +24,9 @@ namespace pki::cli {
                                int most);
 /// USER, USER:GROUP or :GROUP, names or ids.
 [[nodiscard]] Owner parse_owner(const std::string& text);
+
+/// Whoever --as names: a user's name or id, with the groups that he has.
+[[nodiscard]] Reader parse_reader(const std::string& text);
 
 /// --ca-cert, --ca-key and --out.
 [[nodiscard]] CaFiles ca_files(const Arguments& arguments);

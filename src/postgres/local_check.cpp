@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <set>
 
 #include "pki/error.h"
@@ -167,9 +168,12 @@ Report check_leaf(const fs::path& directory, const LocalCheck& check) {
 namespace {
 
 void describe(Examination& examination, const std::vector<Certificate>& certificates) {
+  std::map<std::string, int> seen;  // a renewed root has its predecessor's subject
   for (const Certificate& certificate : certificates) {
+    const std::string subject = printable(certificate.subject());
+    const int count = ++seen[subject];
     examination.fact(
-        printable(certificate.subject()),
+        count == 1 ? subject : fmt::format("{} ({})", subject, count),
         fmt::format("{}, {}", key_text(certificate), examination.lifetime(certificate)));
   }
 }

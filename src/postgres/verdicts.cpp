@@ -505,8 +505,10 @@ struct Client {
   const ChainRules& chain;
 };
 
+constexpr Client libpq{"libpq 15 and later", libpq_15_takes, "", openssl_rules};
+
 constexpr std::array clients{
-    Client{"libpq 15 and later", libpq_15_takes, "", openssl_rules},
+    libpq,
     Client{"libpq before 15", libpq_14_takes,
            "it looks at no addresses in certificates, but at DNS names and the common name",
            openssl_rules},
@@ -555,20 +557,31 @@ std::string refusal_of_name(const Client& client, const PresentedNames& names, c
   return fmt::format("no name in the certificate is {}", sought);
 }
 
+Verdict judge(const Client& client, std::span<const Certificate> chain,
+              std::span<const Certificate> roots, const std::string& host, Instant now) {
+  std::string reason = refusal_of_chain(client.chain, find_path(chain, roots, now, client.chain));
+  if (reason.empty()) {
+    reason =
+        refusal_of_name(client, presented_names(chain.front()), Host{host, address_text(host)});
+  }
+  return {client.name, reason.empty(), std::move(reason)};
+}
+
 }  // namespace
 
 std::vector<Verdict> client_verdicts(std::span<const Certificate> chain,
                                      std::span<const Certificate> roots, const std::string& host,
                                      Instant now) {
-  const PresentedNames names = presented_names(chain.front());
-  const Host target{host, address_text(host)};
   std::vector<Verdict> verdicts;
   for (const Client& client : clients) {
-    std::string reason = refusal_of_chain(client.chain, find_path(chain, roots, now, client.chain));
-    if (reason.empty()) reason = refusal_of_name(client, names, target);
-    verdicts.push_back({client.name, reason.empty(), std::move(reason)});
+    verdicts.push_back(judge(client, chain, roots, host, now));
   }
   return verdicts;
+}
+
+bool is_verified(std::span<const Certificate> chain, std::span<const Certificate> roots,
+                 const std::string& host, Instant now) {
+  return judge(libpq, chain, roots, host, now).accepts;
 }
 
 }  // namespace pki

@@ -19,4 +19,9 @@ namespace pki {
                                                    std::span<const Certificate> roots,
                                                    const std::string& host, Instant now);
 
+/// Whether libpq takes it with sslmode=verify-full.
+[[nodiscard]] bool is_verified(std::span<const Certificate> chain,
+                               std::span<const Certificate> roots, const std::string& host,
+                               Instant now);
+
 }  // namespace pki

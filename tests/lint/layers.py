@@ -19,7 +19,7 @@ PUBLIC = {
     "pkcs12": "x509", "inspection": "x509",
     "file": "base", "reader": "base", "report": "base",
     "ca": "store", "export": "store", "leaf": "store",
-    "snippets": "postgres", "local_check": "postgres", "probe": "postgres",
+    "snippets": "postgres", "local_check": "postgres", "login": "postgres", "probe": "postgres",
 }
 
 # What is included or called -> the layers, or the one file, that may.
