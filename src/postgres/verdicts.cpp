@@ -573,6 +573,7 @@ std::vector<Verdict> client_verdicts(std::span<const Certificate> chain,
                                      std::span<const Certificate> roots, const std::string& host,
                                      Instant now) {
   std::vector<Verdict> verdicts;
+  verdicts.reserve(clients.size());
   for (const Client& client : clients) {
     verdicts.push_back(judge(client, chain, roots, host, now));
   }
