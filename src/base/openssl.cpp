@@ -1,15 +1,93 @@
 #include "base/openssl.h"
 
 #include <fmt/format.h>
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/provider.h>
 #include <openssl/rand.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <vector>
 
 #include "pki/error.h"
 #include "pki/secret.h"
 
 namespace pki {
+namespace {
+
+// OpenSSL 3.0 asks every decoder that it has, over and over, for each public key in a certificate:
+// that takes longer than making a key and signing with it. So there is a second library context,
+// whose one provider hands out the default provider's own algorithms, but no more of them than keys
+// and certificates of the usual kinds need.
+OSSL_LIB_CTX* small_context = nullptr;
+// What its provider hands out, for each operation; read by threads once it is filled.
+std::array<std::vector<OSSL_ALGORITHM>, OSSL_OP__HIGHEST + 1> common_algorithms;
+
+bool is_common(int operation, const OSSL_ALGORITHM& algorithm) {
+  const std::string_view names = algorithm.algorithm_names;  // "EC:id-ecPublicKey:..."
+  const std::string_view name = names.substr(0, names.find(':'));
+  const std::string_view properties = algorithm.property_definition;
+  const auto has = [&](std::string_view property) {
+    return properties.find(property) != std::string_view::npos;
+  };
+  constexpr std::array<std::string_view, 4> kinds = {"EC", "ECDSA", "RSA", "ED25519"};
+  const bool is_of_kind = std::ranges::find(kinds, name) != kinds.end();
+  switch (operation) {
+    case OSSL_OP_DIGEST: return name == "SHA1" || name.starts_with("SHA2-");
+    case OSSL_OP_DECODER: return is_of_kind && has("input=der");
+    case OSSL_OP_ENCODER: return is_of_kind && has("output=der");
+    default: return is_of_kind;
+  }
+}
+
+const OSSL_ALGORITHM* query_common(void* /*context*/, int operation, int* no_store) {
+  *no_store = 0;
+  const auto at = static_cast<std::size_t>(operation);
+  return at < common_algorithms.size() && !common_algorithms[at].empty()
+             ? common_algorithms[at].data()
+             : nullptr;
+}
+
+void take_common_algorithms(const OSSL_PROVIDER* all) {
+  for (const int operation :
+       {OSSL_OP_DIGEST, OSSL_OP_KEYMGMT, OSSL_OP_SIGNATURE, OSSL_OP_DECODER, OSSL_OP_ENCODER}) {
+    int no_store = 0;
+    const OSSL_ALGORITHM* each = OSSL_PROVIDER_query_operation(all, operation, &no_store);
+    auto& taken = common_algorithms.at(static_cast<std::size_t>(operation));
+    for (; each != nullptr && each->algorithm_names != nullptr; ++each) {
+      if (is_common(operation, *each)) taken.push_back(*each);
+    }
+    taken.push_back({});  // the end
+  }
+}
+
+int begin_common_provider(const OSSL_CORE_HANDLE* /*handle*/, const OSSL_DISPATCH* /*core*/,
+                          const OSSL_DISPATCH** functions, void** context) {
+  static const std::array<OSSL_DISPATCH, 2> ours = {
+      {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(query_common)}, {}}};
+  OSSL_PROVIDER* const all = OSSL_PROVIDER_load(nullptr, "default");
+  if (all == nullptr) return 0;
+  take_common_algorithms(all);
+  *functions = ours.data();
+  *context = OSSL_PROVIDER_get0_provider_ctx(all);  // the algorithms expect their own provider's
+  return 1;
+}
+
+void make_small_context() {
+  small_context = OSSL_LIB_CTX_new();
+  if (small_context == nullptr ||
+      OSSL_PROVIDER_add_builtin(small_context, "common", begin_common_provider) != 1 ||
+      OSSL_PROVIDER_load(small_context, "common") == nullptr) {
+    throw_openssl_error("starting OpenSSL");
+  }
+}
+
+}  // namespace
 
 std::string take_openssl_reason() {
   const unsigned long code = ERR_peek_last_error();
@@ -45,7 +123,10 @@ void start_openssl_for_one_job() {
   // NIST SP 800-90A's Hash_DRBG needs the SHA-256 that signing needs too; the default, CTR_DRBG,
   // makes OpenSSL set up every cipher it has.
   check(RAND_set_DRBG_type(nullptr, "HASH-DRBG", nullptr, nullptr, "SHA256"), "starting OpenSSL");
+  make_small_context();
 }
+
+OSSL_LIB_CTX* common_context() noexcept { return small_context; }
 
 void cleanse(void* memory, std::size_t size) noexcept { OPENSSL_cleanse(memory, size); }
 

@@ -31,6 +31,10 @@ template <class T>
   return Handle<T>(object);
 }
 
+/// The library context of keys and certificates of the usual kinds: null, which is OpenSSL's own,
+/// or a smaller one that start_openssl_for_one_job() made.
+[[nodiscard]] OSSL_LIB_CTX* common_context() noexcept;
+
 /// Starts OpenSSL for a short-lived process of ours; to be called before anything else of it. Takes
 /// out what our job does not need, openssl.cnf above all: it can load code into a program that root
 /// runs. A program that embeds the library decides for itself and does not call this.

@@ -103,8 +103,18 @@ Certificate::Certificate(Handle<x509_st> certificate) : certificate_(std::move(c
 }
 
 Certificate Certificate::from_der(std::span<const unsigned char> der) {
-  const unsigned char* cursor = der.data();
-  Handle<x509_st> certificate(d2i_X509(nullptr, &cursor, static_cast<long>(der.size())));
+  const unsigned char* cursor = nullptr;
+  const auto decode = [&](OSSL_LIB_CTX* context) {
+    cursor = der.data();
+    x509_st* made = X509_new_ex(context, nullptr);
+    if (made == nullptr) throw_openssl_error("reading a certificate");
+    // Frees what it was given when it fails.
+    return Handle<x509_st>(d2i_X509(&made, &cursor, static_cast<long>(der.size())));
+  };
+  Handle<x509_st> certificate = decode(common_context());
+  const bool has_uncommon_key =
+      certificate != nullptr && X509_get0_pubkey(certificate.get()) == nullptr;
+  if (has_uncommon_key && common_context() != nullptr) certificate = decode(nullptr);
   if (certificate == nullptr) throw Error("the certificate is damaged: " + take_openssl_reason());
   if (cursor != der.data() + der.size()) {
     throw Error("the certificate is damaged: bytes follow its end");

@@ -168,7 +168,7 @@ void set_time(ASN1_TIME* field, Instant instant) {
 
 // A certificate for `key`, without an issuer's name, authority key identifier and signature.
 Handle<x509_st> build(const CertificateSpec& spec, const PublicKey& key) {
-  auto certificate = check(X509_new(), building);
+  auto certificate = check(X509_new_ex(common_context(), nullptr), building);
   x509_st* const x = certificate.get();
   check(X509_set_version(x, X509_VERSION_3), building);
   const auto serial = spec.serial.bytes();

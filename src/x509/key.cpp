@@ -57,7 +57,8 @@ Handle<evp_pkey_st> from_parts(const EcEncoding& encoding, std::span<const unsig
                                         const_cast<unsigned char*>(point.data()), point.size()),
       OSSL_PARAM_construct_end(),
   };
-  const auto context = check(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr), "reading a key");
+  const auto context =
+      check(EVP_PKEY_CTX_new_from_name(common_context(), "EC", nullptr), "reading a key");
   check(EVP_PKEY_fromdata_init(context.get()), "reading a key");
   evp_pkey_st* key = nullptr;
   check(EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, params.data()), "reading a key");
@@ -70,8 +71,14 @@ Handle<evp_pkey_st> decode_private_key(const SecretBytes& der) {
       return from_parts(encoding, parts->scalar, parts->point);
     }
   }
-  const unsigned char* cursor = der.data();
-  Handle<evp_pkey_st> key(d2i_AutoPrivateKey(nullptr, &cursor, static_cast<long>(der.size())));
+  const unsigned char* cursor = nullptr;
+  const auto decode = [&](OSSL_LIB_CTX* context) {
+    cursor = der.data();
+    return Handle<evp_pkey_st>(
+        d2i_AutoPrivateKey_ex(nullptr, &cursor, static_cast<long>(der.size()), context, nullptr));
+  };
+  Handle<evp_pkey_st> key = decode(common_context());
+  if (key == nullptr && common_context() != nullptr) key = decode(nullptr);
   if (key == nullptr) throw Error("the private key is damaged: " + take_openssl_reason());
   if (cursor != der.data() + der.size()) {
     throw Error("the private key is damaged: bytes follow its end");
@@ -171,16 +178,16 @@ bool operator==(const PublicKey& a, const PublicKey& b) noexcept {
 
 Key Key::generate(KeyType type) {
   const auto rsa = [](std::size_t bits) {
-    return EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", bits);
+    return EVP_PKEY_Q_keygen(common_context(), nullptr, "RSA", bits);
   };
   const auto make = [&]() -> evp_pkey_st* {
     switch (type) {
-      case KeyType::p256: return EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
-      case KeyType::p384: return EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-384");
+      case KeyType::p256: return EVP_PKEY_Q_keygen(common_context(), nullptr, "EC", "P-256");
+      case KeyType::p384: return EVP_PKEY_Q_keygen(common_context(), nullptr, "EC", "P-384");
       case KeyType::rsa2048: return rsa(2048);
       case KeyType::rsa3072: return rsa(3072);
       case KeyType::rsa4096: return rsa(4096);
-      case KeyType::ed25519: return EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+      case KeyType::ed25519: return EVP_PKEY_Q_keygen(common_context(), nullptr, "ED25519");
     }
     return nullptr;
   };

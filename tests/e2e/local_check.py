@@ -403,6 +403,19 @@ class Leaf(unittest.TestCase):
         self.write(self.certificate(issuer=make_root(number=5, subject="another")), self.key)
         self.assert_finds("missing-intermediate")
 
+    def test_kinds_that_are_not_usual(self):
+        """The program has OpenSSL read those with more of its algorithms than the usual ones."""
+        for kind, expected in (
+            ("p521", []), ("rsa2048", []), ("rsa-pss", []), ("ed25519", ["no-channel-binding"]),
+            ("ed448", ["no-channel-binding"]),
+        ):  # fmt: skip
+            for leaf in ("p256", kind):
+                with self.subTest(root=kind, leaf=leaf):
+                    self.root, self.key = make_root(kind, 7), make_key(leaf, 8)
+                    place(self.directory, *self.root)
+                    self.write(self.certificate(), self.key)
+                    self.assert_finds(*expected)
+
     def test_pair(self):
         self.write(self.certificate(), make_key("p256", 2))
         self.assert_finds("pair-mismatch")

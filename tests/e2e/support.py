@@ -113,11 +113,11 @@ def openssl(command: str, *arguments, stdin: bytes = b"", directory: Path | None
 
 @functools.cache
 def make_key(kind: str, _number: int = 0) -> bytes:
-    """A key as PKCS#8 in PEM: "p256", "ed25519" or "rsa" and its bits; another for every number."""
+    """A key as PKCS#8 in PEM: "p256", "rsa2048" and the like; another for every number."""
+    if kind in ("ed25519", "ed448", "rsa-pss"):
+        return openssl(f"genpkey -algorithm {kind.upper()}")
     if kind.startswith("rsa"):
         return openssl(f"genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:{kind[3:]}")
-    if kind == "ed25519":
-        return openssl("genpkey -algorithm ED25519")
     curve = {"p256": "P-256", "p384": "P-384", "p521": "P-521"}[kind]
     return openssl(f"genpkey -algorithm EC -pkeyopt ec_paramgen_curve:{curve}")
 
