@@ -15,7 +15,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "pki/certificate.h"
+#include "pki/error.h"
 #include "pki/file.h"
 #include "pki/key.h"
 #include "pki/names.h"
@@ -70,6 +73,21 @@ struct Issued {
   std::vector<std::string> warnings;
 };
 
+/// Many requests, which need not be in memory at once.
+struct Batch {
+  std::size_t size = 0;
+  /// The request of a number below `size`. Asked for twice at most, and by several threads at once.
+  /// No two may have the same first name or role.
+  std::function<LeafRequest(std::size_t number)> request;
+  /// For each that cannot be satisfied, in their order.
+  std::function<void(std::size_t number, const Error& why)> refused;
+  /// For each leaf, as soon as it is on the disk: in their order those that are there already, and
+  /// then, in their order, those that are made.
+  std::function<void(std::size_t number, const Issued& leaf)> done;
+  /// How many threads look at what is there, make keys, and sign. With one none is started.
+  std::size_t jobs = 1;
+};
+
 /// Holds a lock on the root's and the leaves' directories as long as it lives: one at a time.
 class Ca {
  public:
@@ -88,6 +106,11 @@ class Ca {
   /// The same for several: all of them are checked and made in memory before the first is
   /// published.
   std::vector<Issued> issue(std::span<const LeafRequest> requests, Instant now);
+  /// The same for any number, in little memory: all of them are checked before the first is made,
+  /// but they are made and published by the hundred. False if one was refused; then nothing was
+  /// made. Throws Error where the disk failed; what was done before it stays, and the next run goes
+  /// on from there.
+  bool issue(const Batch& batch, Instant now);
 
  private:
   struct State;

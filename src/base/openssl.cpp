@@ -37,10 +37,12 @@ bool is_common(int operation, const OSSL_ALGORITHM& algorithm) {
   };
   constexpr std::array<std::string_view, 4> kinds = {"EC", "ECDSA", "RSA", "ED25519"};
   const bool is_of_kind = std::ranges::find(kinds, name) != kinds.end();
+  const bool is_general =  // not SEC 1 and PKCS #1
+      has("structure=SubjectPublicKeyInfo") || has("structure=PrivateKeyInfo");
   switch (operation) {
     case OSSL_OP_DIGEST: return name == "SHA1" || name.starts_with("SHA2-");
-    case OSSL_OP_DECODER: return is_of_kind && has("input=der");
-    case OSSL_OP_ENCODER: return is_of_kind && has("output=der");
+    case OSSL_OP_DECODER: return is_of_kind && has("input=der") && is_general;
+    case OSSL_OP_ENCODER: return is_of_kind && has("output=der") && is_general;
     default: return is_of_kind;
   }
 }

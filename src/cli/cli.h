@@ -27,6 +27,7 @@ struct Environment {
   bool out_is_terminal;
   Instant now;
   bool may_colour = false;  // a terminal, and no NO_COLOR
+  bool err_is_terminal = false;
 };
 
 /// `arguments` without the program's name.

@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   // no-color.org: set and not empty.
   const char* const no_color = std::getenv("NO_COLOR");
   const bool may_colour = out_is_terminal && (no_color == nullptr || *no_color == '\0');
-  return static_cast<int>(
-      pki::cli::run(arguments, {std::cout, std::cerr, out_is_terminal, now, may_colour}));
+  const bool err_is_terminal = ::isatty(STDERR_FILENO) == 1;
+  return static_cast<int>(pki::cli::run(
+      arguments, {std::cout, std::cerr, out_is_terminal, now, may_colour, err_is_terminal}));
 }

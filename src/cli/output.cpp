@@ -25,9 +25,11 @@ std::string_view word(Issued::Status status) {
   return "";
 }
 
-nlohmann::ordered_json to_json(const Issued& issued, const CaFiles& files) {
+// `root`: the path of its certificate.
+nlohmann::ordered_json to_json(const Issued& issued, const std::string& root) {
   const Certificate& certificate = issued.certificate;
   const Validity validity = certificate.validity();
+  const std::filesystem::path directory = full_path(issued.directory);
   nlohmann::ordered_json names = nlohmann::ordered_json::array();
   for (const San& san : certificate.sans()) names.push_back(text(san));
   return {
@@ -35,13 +37,13 @@ nlohmann::ordered_json to_json(const Issued& issued, const CaFiles& files) {
       {"status", word(issued.status)},
       {"common_name", certificate.common_name()},
       {"names", names},
-      {"key", path_text(issued.key_file)},
-      {"certificate", path_text(issued.certificate_file)},
+      {"key", (directory / issued.key_file.filename()).string()},
+      {"certificate", (directory / issued.certificate_file.filename()).string()},
       {"serial", certificate.serial().text()},
       {"not_before", text(validity.not_before)},
       {"not_after", text(validity.not_after)},
       {"sha256_fingerprint", certificate.fingerprint()},
-      {"root", {{"certificate", path_text(files.certificate)}, {"created", issued.root_is_new}}},
+      {"root", {{"certificate", root}, {"created", issued.root_is_new}}},
       {"warnings", issued.warnings},
   };
 }
@@ -77,6 +79,23 @@ nlohmann::ordered_json to_json(const Report& report) {
           {"command", report.command}};
 }
 
+std::string line_for(const Issued& issued) {
+  const std::string name = issued.directory.string();
+  const std::string end = text(issued.certificate.validity().not_after);
+  return issued.status == Issued::Status::issued
+             ? fmt::format("{}: issued, serial {}, valid until {}", name,
+                           issued.certificate.serial().text(), end)
+             : fmt::format("{}: unchanged, valid until {}", name, end);
+}
+
+Error expiry_of(const Issued& issued, Instant now) {
+  const Instant end = issued.certificate.validity().not_after;
+  return Error(
+      fmt::format("{} {} on {}", issued.certificate_file.string(),
+                  end < now ? "expired" : "expires", text(end)),
+      fmt::format("move {} away and run this again for a new one", issued.directory.string()));
+}
+
 std::string indented(std::string_view lines) {
   std::string out;
   while (!lines.empty()) {
@@ -85,6 +104,22 @@ std::string indented(std::string_view lines) {
     lines.remove_prefix(end + 1);
   }
   return out;
+}
+
+// `indent`: -1 for all of it in one line.
+std::string as_text(const nlohmann::ordered_json& document, int indent) {
+  // A path that is not UTF-8 has replacement characters: JSON has no other way.
+  return document.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+}
+
+// 12345 -> "12,345"
+std::string grouped(std::size_t number) {
+  std::string digits = fmt::format("{}", number);
+  for (std::size_t end = digits.size(); end > 3;) {
+    end -= 3;
+    digits.insert(end, 1, ',');
+  }
+  return digits;
 }
 
 // What was made, and lines that can be pasted as they are.
@@ -144,13 +179,20 @@ void Output::set_verbosity(Verbosity verbosity) {
 }
 
 void Output::error(const Error& error) {
+  erase_bar();
   const std::string_view separator = error.hint().empty() ? "" : "; ";
   log_->error("{}{}{}", printable(error.what()), separator, printable(error.hint()));
 }
 
-void Output::warning(std::string_view line) { log_->warn("warning: {}", printable(line)); }
+void Output::warning(std::string_view line) {
+  erase_bar();
+  log_->warn("warning: {}", printable(line));
+}
 
-void Output::note(std::string_view line) { log_->info("{}", printable(line)); }
+void Output::note(std::string_view line) {
+  erase_bar();
+  log_->info("{}", printable(line));
+}
 
 void Output::detail(std::string_view line) { log_->debug("{}", printable(line)); }
 
@@ -162,7 +204,7 @@ void Output::issued(std::span<const Issued> all, const CaFiles& files, bool seve
   nlohmann::ordered_json documents = nlohmann::ordered_json::array();
   for (const Issued& issued : all) {
     report(issued);
-    if (json_) documents.push_back(to_json(issued, files));
+    if (json_) documents.push_back(to_json(issued, path_text(files.certificate)));
     if (!json_ && issued.status == Issued::Status::issued && environment_.out_is_terminal &&
         verbosity_ != Verbosity::quiet) {
       environment_.out << next_steps(issued, files);
@@ -171,25 +213,75 @@ void Output::issued(std::span<const Issued> all, const CaFiles& files, bool seve
   if (json_) write_json(several ? documents : documents.front());
 }
 
+void Output::begin_many(std::size_t total) {
+  many_ = {};
+  many_.total = total;
+  many_.begin = std::chrono::steady_clock::now();
+  draw_bar();
+}
+
+void Output::issued_one(const Issued& issued, const CaFiles& files) {
+  for (const std::string& line : issued.warnings) {
+    if (many_.warnings.insert(line).second) warning(line);
+  }
+  switch (issued.status) {
+    case Issued::Status::issued: ++many_.issued; break;
+    case Issued::Status::unchanged: ++many_.unchanged; break;
+    case Issued::Status::expiring:
+      ++many_.expiring;
+      error(expiry_of(issued, now()));
+      break;
+  }
+  if (verbosity_ == Verbosity::verbose && issued.status != Issued::Status::expiring) {
+    detail(line_for(issued));
+  }
+  if (json_) {
+    if (many_.root.empty()) many_.root = path_text(files.certificate);
+    environment_.out << as_text(to_json(issued, many_.root), -1) << std::flush;
+  }
+  draw_bar();
+}
+
+void Output::end_many() {
+  erase_bar();
+  // As for one: off a terminal a success is silent, and a line says that there was nothing to do.
+  if (!environment_.err_is_terminal && many_.issued > 0) return;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - many_.begin;
+  const std::string expiring =
+      many_.expiring > 0 ? fmt::format(", {} expiring", grouped(many_.expiring)) : "";
+  note(fmt::format("{} issued, {} unchanged{} in {:.1f} s", grouped(many_.issued),
+                   grouped(many_.unchanged), expiring, elapsed.count()));
+}
+
+void Output::draw_bar() {
+  using namespace std::chrono;
+  // Where JSON is printed between, it would be a mess.
+  const bool is_in_the_way = json_ && environment_.out_is_terminal;
+  if (!environment_.err_is_terminal || verbosity_ != Verbosity::normal || is_in_the_way) return;
+  const auto time = steady_clock::now();
+  if (many_.has_bar && time - many_.drawn < milliseconds{100}) return;
+  constexpr std::size_t width = 40;
+  const std::size_t done = many_.issued + many_.unchanged + many_.expiring;
+  const std::size_t filled = many_.total == 0 ? width : done * width / many_.total;
+  environment_.err << fmt::format("\r\x1b[K[{:<{}}] {} of {}", std::string(filled, '#'), width,
+                                  grouped(done), grouped(many_.total))
+                   << std::flush;
+  many_.drawn = time;
+  many_.has_bar = true;
+}
+
+void Output::erase_bar() {
+  if (!many_.has_bar) return;
+  environment_.err << "\r\x1b[K" << std::flush;
+  many_.has_bar = false;
+}
+
 void Output::report(const Issued& issued) {
   for (const std::string& line : issued.warnings) warning(line);
-  const Validity validity = issued.certificate.validity();
   switch (issued.status) {
-    case Issued::Status::issued:
-      detail(fmt::format("{}: issued, serial {}, valid until {}", issued.directory.string(),
-                         issued.certificate.serial().text(), pki::text(validity.not_after)));
-      break;
-    case Issued::Status::unchanged:
-      note(fmt::format("{}: unchanged, valid until {}", issued.directory.string(),
-                       pki::text(validity.not_after)));
-      break;
-    case Issued::Status::expiring:
-      error(Error(
-          fmt::format("{} {} on {}", issued.certificate_file.string(),
-                      validity.not_after < now() ? "expired" : "expires",
-                      pki::text(validity.not_after)),
-          fmt::format("move {} away and run this again for a new one", issued.directory.string())));
-      break;
+    case Issued::Status::issued: detail(line_for(issued)); break;
+    case Issued::Status::unchanged: note(line_for(issued)); break;
+    case Issued::Status::expiring: error(expiry_of(issued, now())); break;
   }
 }
 
@@ -278,9 +370,7 @@ void Output::snippet(std::string_view name, std::string_view snippet) {
 }
 
 void Output::write_json(const nlohmann::ordered_json& document) {
-  // A path that is not UTF-8 has replacement characters: JSON has no other way.
-  environment_.out << document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
-                   << '\n';
+  environment_.out << as_text(document, 2);
 }
 
 void Output::finish() {

@@ -1,14 +1,18 @@
 // The one place that talks to people and scripts.
 //
-// stdout carries results: with --json one document, on a terminal what was made and the next step,
-// else nothing. stderr carries the rest, a line each, beginning with "pki: ".
+// stdout carries results: with --json one document (a line for each certificate, where there are
+// many), on a terminal what was made and the next step, else nothing. stderr carries the rest, a
+// line each, beginning with "pki: ", and on a terminal a bar while many are made.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "cli/cli.h"
 #include "pki/ca.h"
@@ -44,6 +48,11 @@ class Output {
   void usage_after_mistake(std::string_view usage);
   /// `several`: with --json a list, however many there are.
   void issued(std::span<const Issued> all, const CaFiles& files, bool several);
+  /// Of many, one as soon as it is done; begin_many() goes before the first, end_many() after the
+  /// last. A warning that comes again is printed once.
+  void begin_many(std::size_t total);
+  void issued_one(const Issued& issued, const CaFiles& files);
+  void end_many();
   void exported(const Exported& exported);
   /// On stdout; with --quiet no more than what is wrong or could not be told, on stderr.
   void reports(std::span<const Report> reports);
@@ -60,11 +69,27 @@ class Output {
   void print_table(const Report& report);
   [[nodiscard]] std::string painted(Finding::Level level) const;
   void write_json(const nlohmann::ordered_json& document);
+  void draw_bar();
+  void erase_bar();
+
+  // What was told of many so far.
+  struct Many {
+    std::size_t total = 0;
+    std::size_t issued = 0;
+    std::size_t unchanged = 0;
+    std::size_t expiring = 0;
+    std::string root;  // its certificate's path
+    std::unordered_set<std::string> warnings;
+    std::chrono::steady_clock::time_point begin;
+    std::chrono::steady_clock::time_point drawn;  // the bar, the last time
+    bool has_bar = false;                         // it is on the terminal now
+  };
 
   Environment environment_;
   std::unique_ptr<spdlog::logger> log_;
   Verbosity verbosity_ = Verbosity::normal;
   bool json_ = false;
+  Many many_;
 };
 
 }  // namespace pki::cli

@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "base/ascii.h"
+#include "base/workers.h"
 #include "pki/error.h"
 #include "pki/issuer.h"
 #include "pki/leaf.h"
@@ -25,6 +27,13 @@ using std::chrono::days;
 constexpr std::chrono::minutes backdate{5};
 
 constexpr days renewal_window{30};
+
+std::vector<std::string> leaf_files() { return {leaf_certificate_name, leaf_key_name}; }
+
+// So many leaves are published together at most: they are in memory until then.
+constexpr std::size_t largest_group = 1000;
+// And so many of those whose directories are there already: these and their files are open.
+constexpr std::size_t most_open = 50;
 
 // OpenSSL's default limit for the peer's certificates in a handshake (max_cert_list).
 constexpr std::size_t largest_handshake = std::size_t{100} * 1024;
@@ -64,10 +73,10 @@ bool is_top_level_wildcard(const San& san) {
 }
 
 // What some clients will not take, though it is asked for and verifies.
-void warn_of_clients(const std::vector<San>& sans, const Certificate& certificate,
+void warn_of_clients(const std::vector<San>& sans, const SecretBytes& certificate_pem,
                      std::vector<std::string>& warnings) {
-  const std::size_t size = certificate.der().size();
-  if (certificate.pem().size() > Directory::largest_file) {
+  const std::size_t size = certificate_pem.size() / 65 * 48;  // of its DER: what a line stands for
+  if (certificate_pem.size() > Directory::largest_file) {
     throw Error(fmt::format("the certificate would have {} KiB", size / 1024),
                 "share the names out to several certificates");
   }
@@ -145,15 +154,37 @@ namespace {
 
 // A leaf on its way: what is asked for, what is there, what is made.
 struct Leaf {
+  std::size_t number = 0;  // of its request
   LeafRequest request;
   std::string name;
   std::unique_ptr<Directory> directory;  // that was there before; its address is in `pair`
   std::optional<Pair> pair;              // in it
   std::optional<Issued> existing;        // which satisfies the request
-  std::optional<Key> key;
   std::optional<Certificate> certificate;
+  std::vector<File> files;         // that and the key
+  std::unique_ptr<Staged> staged;  // unless it is in the directory that many are staged in
   std::vector<std::string> warnings;
 };
+
+// A leaf that is to be made.
+struct Missing {
+  std::size_t number;          // of its request
+  bool has_directory;          // which is filled
+  std::unique_ptr<Leaf> leaf;  // as it was looked at; not kept of many
+};
+
+// How many of them, from the first one on, are made together. A quarter, if they are few: one part
+// is on its way to the disk while the next is made.
+std::size_t group_size(std::span<const Missing> missing, std::size_t all) {
+  const std::size_t most = std::clamp<std::size_t>(all / 4, 4, largest_group);
+  std::size_t open = 0;
+  std::size_t size = 0;
+  while (size < std::min(most, missing.size())) {
+    if (missing[size].has_directory && ++open > most_open) break;
+    ++size;
+  }
+  return size;
+}
 
 }  // namespace
 
@@ -192,12 +223,21 @@ struct Ca::State {
                                         Instant now, std::vector<std::string>& notes) const;
   [[nodiscard]] Certificate sign(const Issuer& issuer, const CertificateSpec& spec,
                                  const PublicKey& key, const std::string& name) const;
-  [[nodiscard]] Leaf look_at(const LeafRequest& request, Instant now) const;
-  [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Instant now) const;
+  [[nodiscard]] Leaf begin(const LeafRequest& request) const;
+  void look_at(Leaf& leaf, Instant now, bool syncs_together) const;
+  [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Instant now, bool syncs_together) const;
+  [[nodiscard]] bool may_exclude_leaves() const;
+  void try_out(const Leaf& leaf, const PublicKey& key, Instant now) const;
   void make(Leaf& leaf, const Issuer& issuer, Instant now) const;
-  [[nodiscard]] Staged stage(const Leaf& leaf) const;
+  void stage(Leaf& leaf, const StagedDirectories* many) const;
   void sync_leaves() const;
   [[nodiscard]] Issued report(Leaf& leaf, bool root_is_new) const;
+  [[nodiscard]] std::optional<std::vector<Missing>> check(const Batch& batch, Instant now) const;
+  [[nodiscard]] Leaf make_one(const Batch& batch, Missing& missing, const Issuer& issuer,
+                              const StagedDirectories* many, Instant now) const;
+  void make_all(const Batch& batch, std::span<Missing> missing, Instant now);
+  void publish(std::span<Leaf> group, const StagedDirectories* many,
+               std::optional<Issuer>& unpublished_root, bool is_first);
 };
 
 void Ca::State::demand_distinct_names() const {
@@ -311,7 +351,7 @@ Certificate Ca::State::sign(const Issuer& issuer, const CertificateSpec& spec, c
   }
 }
 
-Leaf Ca::State::look_at(const LeafRequest& request, Instant now) const {
+Leaf Ca::State::begin(const LeafRequest& request) const {
   Leaf leaf;
   leaf.request = request;
   leaf.warnings = warnings;
@@ -326,17 +366,20 @@ Leaf Ca::State::look_at(const LeafRequest& request, Instant now) const {
     throw Error(fmt::format("the name {} is taken by a file of the root's", quote(leaf.name)),
                 "give another name first, or choose other names with --ca-cert and --ca-key");
   }
-  if (leaves.look(leaf.name).kind == EntryKind::absent) return leaf;
+  return leaf;
+}
+
+void Ca::State::look_at(Leaf& leaf, Instant now, bool syncs_together) const {
+  if (leaves.look(leaf.name).kind == EntryKind::absent) return;
   leaf.directory = std::make_unique<Directory>(leaves.open_directory(leaf.name, true));
   leaf.pair.emplace(Place{leaf.directory.get(), leaf_certificate_name},
                     Place{leaf.directory.get(), leaf_key_name});
   leaf.pair->demand_plain_files();
   leaf.pair->recover();
-  if (leaf.pair->is_there()) leaf.existing = existing_leaf(leaf, now);
-  return leaf;
+  if (leaf.pair->is_there()) leaf.existing = existing_leaf(leaf, now, syncs_together);
 }
 
-Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
+Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now, bool syncs_together) const {
   const LeafRequest& request = leaf.request;
   const Pair& pair = *leaf.pair;
   const std::string& name = leaf.name;
@@ -373,10 +416,9 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
     notes.push_back(fmt::format("{} ends then too: a new certificate needs a new root",
                                 root_pair.certificate().path()));
   }
-  // The same goes for the leaf's.
-  sync_root();
-  leaf.directory->sync();
-  sync_leaves();
+  // As in sync_root(); the rest is the caller's.
+  const bool is_elsewhere = leaf.directory->identity().first != leaves.identity().first;
+  if (!syncs_together || is_elsewhere) leaf.directory->sync();
   return {.status = expiring ? Issued::Status::expiring : Issued::Status::unchanged,
           .certificate = certificate,
           .directory = leaves.path_of(name),
@@ -390,9 +432,10 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
 void Ca::State::make(Leaf& leaf, const Issuer& issuer, Instant now) const {
   const LeafRequest& request = leaf.request;
   const CertificateSpec spec = specify(request, issuer, now, leaf.warnings);
-  leaf.key = Key::generate(request.key_type.value_or(KeyType::p256));
-  leaf.certificate = sign(issuer, spec, leaf.key->public_key(), leaf.name);
-  warn_of_clients(request.sans, *leaf.certificate, leaf.warnings);
+  const Key key = Key::generate(request.key_type.value_or(KeyType::p256));
+  leaf.certificate = sign(issuer, spec, key.public_key(), leaf.name);
+  leaf.files = files_of(*leaf.certificate, key, request.owner);
+  warn_of_clients(request.sans, leaf.files.front().contents, leaf.warnings);
   if (request.role.has_value() && issuer.is_name_constrained()) {
     leaf.warnings.push_back(fmt::format(
         "{} has name constraints: some servers take a common name for a host name, and refuse {}",
@@ -404,11 +447,31 @@ void Ca::State::make(Leaf& leaf, const Issuer& issuer, Instant now) const {
   }
 }
 
-Staged Ca::State::stage(const Leaf& leaf) const {
+// Whether some certificates could never verify under the root: only trying tells which.
+bool Ca::State::may_exclude_leaves() const {
+  return root.has_value() &&
+         (root->is_name_constrained() || !root->certificate().allows_server_auth() ||
+          !root->certificate().allows_client_auth());
+}
+
+// Throws where the root excludes it.
+void Ca::State::try_out(const Leaf& leaf, const PublicKey& key, Instant now) const {
+  std::vector<std::string> notes;
+  (void)sign(*root, specify(leaf.request, *root, now, notes), key, leaf.name);
+}
+
+void Ca::State::stage(Leaf& leaf, const StagedDirectories* many) const {
+  std::vector<File> both = std::exchange(leaf.files, {});
   const Owner& owner = leaf.request.owner;
-  if (leaf.pair.has_value()) return leaf.pair->stage(*leaf.certificate, *leaf.key, owner);
-  return Staged::as_directory(leaves, leaf.name, files_of(*leaf.certificate, *leaf.key, owner),
-                              owner);
+  if (leaf.directory != nullptr) {
+    std::vector<Staged::Placed> placed;
+    for (File& file : both) placed.push_back({leaf.directory.get(), std::move(file)});
+    leaf.staged = std::make_unique<Staged>(Staged::as_files(std::move(placed)));
+  } else if (many != nullptr) {
+    many->add(leaf.name, both, owner);
+  } else {
+    leaf.staged = std::make_unique<Staged>(Staged::as_directory(leaves, leaf.name, both, owner));
+  }
 }
 
 // A directory that provisioning has just made is to outlive a power cut too.
@@ -431,7 +494,7 @@ Ca::Ca(const CaFiles& files, KeyType new_root) : state_(std::make_unique<State>(
   state_->demand_distinct_names();
   state_->lock();
   state_->root_pair.recover();
-  Staged::clear(state_->leaves, {leaf_certificate_name, leaf_key_name});
+  Staged::clear(state_->leaves, leaf_files());
   state_->load_root();
 }
 
@@ -444,63 +507,174 @@ Issued Ca::issue(const LeafRequest& request, Instant now) {
 }
 
 std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now) {
-  State& state = *state_;
-  // First all of it is looked at, then all of it is made in memory: what is refused creates
-  // nothing.
-  std::vector<Leaf> leaves;
-  leaves.reserve(requests.size());
+  std::unordered_set<std::string> names;
   for (const LeafRequest& request : requests) {
-    leaves.push_back(state.look_at(request, now));
-    for (const Leaf& other : std::span(leaves).first(leaves.size() - 1)) {
-      if (other.name == leaves.back().name) {
-        throw Error(fmt::format("the name {} is asked for twice", quote(other.name)),
-                    "give each certificate a first name of its own");
-      }
+    if (request.sans.empty() && !request.role.has_value()) continue;  // refused later
+    if (!names.insert(name_of(request)).second) {
+      throw Error(fmt::format("the name {} is asked for twice", quote(name_of(request))),
+                  "give each certificate a first name of its own");
     }
   }
-  std::optional<Issuer> new_root;
-  if (state.root.has_value()) {
-    state.demand_valid_root(now);
-  } else {
-    new_root = state.make_root(now);
-  }
-  std::vector<Certificate> recorded;
-  if (new_root.has_value()) recorded.push_back(new_root->certificate());
-  for (Leaf& leaf : leaves) {
-    if (leaf.existing.has_value()) continue;
-    state.make(leaf, new_root.has_value() ? *new_root : *state.root, now);
-    recorded.push_back(*leaf.certificate);
-  }
+  std::vector<std::optional<Issued>> issued(requests.size());
+  issue({.size = requests.size(),
+         .request = [&](std::size_t number) { return requests[number]; },
+         .refused = [](std::size_t, const Error& why) { throw Error(why); },
+         .done = [&](std::size_t number, const Issued& leaf) { issued[number] = leaf; }},
+        now);
+  std::vector<Issued> all;
+  all.reserve(issued.size());
+  for (std::optional<Issued>& leaf : issued) all.push_back(std::move(*leaf));
+  return all;
+}
 
-  // Then on the disk beside its place, then in the ledger; only then under its name.
-  const bool root_is_new = new_root.has_value();
-  std::vector<Issued> issued;
-  issued.reserve(leaves.size());
-  for (Leaf& leaf : leaves) {
-    if (leaf.existing.has_value()) {
-      issued.push_back(std::move(*leaf.existing));
-      continue;
+bool Ca::issue(const Batch& batch, Instant now) {
+  std::optional<std::vector<Missing>> missing = state_->check(batch, now);
+  if (!missing.has_value()) return false;
+  if (!missing->empty()) state_->make_all(batch, *missing, now);
+  return true;
+}
+
+// Looks at what is there, and reports what satisfies its request. Returns the rest; nothing if a
+// request is refused.
+std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant now) const {
+  struct Look {
+    std::optional<Error> refusal;
+    std::optional<Issued> existing;
+    bool has_directory = false;
+    std::unique_ptr<Leaf> leaf;
+  };
+  const bool syncs_together = batch.size > 1 && leaves.can_sync_file_system();
+  const std::optional<Key> trial_key = batch.size > 1 && may_exclude_leaves()
+                                           ? std::optional(Key::generate(KeyType::p256))
+                                           : std::nullopt;
+  const auto look_at_one = [&](std::size_t number, Look& look) {
+    try {
+      Leaf leaf = begin(batch.request(number));
+      look_at(leaf, now, syncs_together);
+      look.existing = std::move(leaf.existing);
+      look.has_directory = leaf.pair.has_value();
+      if (look.existing.has_value()) return;
+      if (trial_key.has_value()) try_out(leaf, trial_key->public_key(), now);
+      if (batch.size <= most_open) look.leaf = std::make_unique<Leaf>(std::move(leaf));
+    } catch (const Error& error) {
+      look.refusal = error;
     }
-    Staged staged = state.stage(leaf);
-    if (!recorded.empty()) {  // before the first one is published
-      std::optional<Staged> staged_root;
-      if (new_root.has_value()) {
-        staged_root.emplace(state.root_pair.stage(new_root->certificate(), new_root->key()));
+  };
+
+  std::vector<Missing> missing;
+  bool is_refused = false;
+  std::vector<Look> looks;
+  Workers workers(std::min(batch.jobs, batch.size));
+  for (std::size_t first = 0; first < batch.size; first += looks.size()) {
+    looks = std::vector<Look>(std::min(largest_group, batch.size - first));
+    workers.run(looks.size(), [&](std::size_t i) { look_at_one(first + i, looks[i]); });
+    if (std::ranges::any_of(looks, [](const Look& look) { return look.existing.has_value(); })) {
+      sync_root();
+      if (syncs_together) {
+        leaves.sync_file_system();
+      } else {
+        sync_leaves();
       }
-      state.ledger.record(recorded);
-      recorded.clear();
-      staged.sync();
-      if (staged_root.has_value()) {
-        staged_root->publish();
-        state.root = std::exchange(new_root, std::nullopt);
-      }
-      state.sync_root();
-      state.sync_leaves();
     }
-    staged.publish();
-    issued.push_back(state.report(leaf, root_is_new));
+    for (std::size_t i = 0; i < looks.size(); ++i) {
+      Look& look = looks[i];
+      if (look.refusal.has_value()) {
+        is_refused = true;
+        batch.refused(first + i, *look.refusal);
+      } else if (look.existing.has_value()) {
+        batch.done(first + i, *look.existing);
+      } else {
+        missing.push_back({first + i, look.has_directory, std::move(look.leaf)});
+      }
+    }
   }
-  return issued;
+  return is_refused ? std::nullopt : std::optional(std::move(missing));
+}
+
+Leaf Ca::State::make_one(const Batch& batch, Missing& missing, const Issuer& issuer,
+                         const StagedDirectories* many, Instant now) const {
+  Leaf leaf =
+      missing.leaf != nullptr ? std::move(*missing.leaf) : begin(batch.request(missing.number));
+  if (missing.has_directory && leaf.directory == nullptr) look_at(leaf, now, false);
+  if (leaf.existing.has_value()) {
+    throw Error(fmt::format("something else made {} meanwhile", leaves.path_of(leaf.name)),
+                "look at it, then run this again");
+  }
+  leaf.number = missing.number;
+  make(leaf, issuer, now);
+  stage(leaf, many);
+  return leaf;
+}
+
+// One group after the other: while one is published, the next is made.
+void Ca::State::make_all(const Batch& batch, std::span<Missing> missing, Instant now) {
+  std::optional<Issuer> unpublished_root;
+  if (root.has_value()) {
+    demand_valid_root(now);
+  } else {
+    unpublished_root = make_root(now);
+  }
+  const bool root_is_new = unpublished_root.has_value();
+  std::optional<StagedDirectories> staging;
+  if (missing.size() > 1) staging.emplace(leaves, leaf_files());
+  const StagedDirectories* const many = staging.has_value() ? &*staging : nullptr;
+
+  std::span<Missing> rest = missing;
+  std::vector<Leaf> next;
+  Workers workers(std::min(batch.jobs, missing.size()));
+  const auto start_next = [&] {
+    if (rest.empty()) return;
+    const std::span<Missing> group = rest.first(group_size(rest, missing.size()));
+    rest = rest.subspan(group.size());
+    next = std::vector<Leaf>(group.size());
+    const Issuer* issuer = unpublished_root.has_value() ? &*unpublished_root : &*root;
+    workers.start(group.size(), [&, group, issuer](std::size_t i) {
+      next[i] = make_one(batch, group[i], *issuer, many, now);
+    });
+  };
+
+  start_next();
+  for (bool is_first = true; !next.empty(); is_first = false) {
+    workers.wait();
+    std::vector<Leaf> made = std::exchange(next, {});
+    if (!unpublished_root.has_value()) start_next();
+    publish(made, many, unpublished_root, is_first);
+    for (Leaf& leaf : made) batch.done(leaf.number, report(leaf, root_is_new));
+    if (next.empty()) start_next();
+  }
+}
+
+// What is staged: it is in the ledger, and on the disk, before it gets its name.
+void Ca::State::publish(std::span<Leaf> group, const StagedDirectories* many,
+                        std::optional<Issuer>& unpublished_root, bool is_first) {
+  std::vector<Certificate> recorded;
+  std::optional<Staged> staged_root;
+  if (unpublished_root.has_value()) {
+    recorded.push_back(unpublished_root->certificate());
+    staged_root.emplace(root_pair.stage(unpublished_root->certificate(), unpublished_root->key()));
+  }
+  for (const Leaf& leaf : group) recorded.push_back(*leaf.certificate);
+  ledger.record(recorded);
+  if (many != nullptr) many->sync();
+  for (const Leaf& leaf : group) {
+    if (leaf.staged != nullptr) leaf.staged->sync();
+  }
+  if (staged_root.has_value()) {
+    staged_root->publish();
+    root = std::exchange(unpublished_root, std::nullopt);
+  }
+  if (is_first) {
+    sync_root();
+    sync_leaves();
+  }
+  for (const Leaf& leaf : group) {
+    if (leaf.staged != nullptr) {
+      leaf.staged->publish();
+    } else {
+      many->publish(leaf.name);
+    }
+  }
+  if (many != nullptr) leaves.sync();
 }
 
 }  // namespace pki

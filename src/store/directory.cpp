@@ -1,15 +1,20 @@
 #include "store/directory.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <span>
 #include <system_error>
 
@@ -162,6 +167,31 @@ Entry Directory::look(const std::string& name) const {
           .links = status.st_nlink};
 }
 
+std::vector<std::string> Directory::names() const {
+  // Opened anew: a copy of the descriptor would share its place in the list.
+  const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  const int fd = uninterrupted([&] { return ::openat(descriptor_.get(), ".", flags); });
+  if (fd < 0) fail("list", ".", errno);
+  const auto close = [](DIR* list) { (void)::closedir(list); };
+  const std::unique_ptr<DIR, decltype(close)> list(::fdopendir(fd), close);
+  if (list == nullptr) {
+    const int error = errno;
+    ::close(fd);
+    fail("list", ".", error);
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const struct dirent* entry = ::readdir(list.get());
+    if (entry == nullptr && errno != 0) fail("list", ".", errno);
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 Directory Directory::open_directory(const std::string& name, bool follow) const {
   const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
   Descriptor opened(
@@ -211,13 +241,15 @@ File Directory::read(const std::string& name, bool follow) const {
   return {name, std::move(contents), status.st_mode & 07777U, {status.st_uid, status.st_gid}};
 }
 
-void Directory::make_directory(const std::string& name, const Owner& owner, unsigned mode) const {
+Directory Directory::make_directory(const std::string& name, const Owner& owner,
+                                    unsigned mode) const {
   if (::mkdirat(descriptor_.get(), name.c_str(), mode) != 0) fail("make directory", name, errno);
   try {
-    const Directory made = open_directory(name, false);
+    Directory made = open_directory(name, false);
     int error = give_to(made.descriptor_.get(), owner);
     if (error == 0) error = widen_to(made.descriptor_.get(), mode);
     if (error != 0) fail("set the owner and the mode of", name, error);
+    return made;
   } catch (const Error&) {
     ::unlinkat(descriptor_.get(), name.c_str(), AT_REMOVEDIR);
     throw;
@@ -228,11 +260,13 @@ void Directory::give_away(const Owner& owner) const {
   if (const int error = give_to(descriptor_.get(), owner)) fail("change the owner of", ".", error);
 }
 
-Descriptor Directory::write_new(const File& file) const {
+Descriptor Directory::make_file(const File& file) const {
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   // For its maker alone, until it belongs to whom it is made for.
-  Descriptor opened(uninterrupted(
-      [&] { return ::openat(descriptor_.get(), file.name.c_str(), flags, File::secret_mode); }));
+  const bool is_given_away = file.owner.user.has_value() || file.owner.group.has_value();
+  const unsigned mode = is_given_away ? File::secret_mode : file.mode;
+  Descriptor opened(
+      uninterrupted([&] { return ::openat(descriptor_.get(), file.name.c_str(), flags, mode); }));
   if (!opened.is_open()) fail("make", file.name, errno);
   int error = give_to(opened.get(), file.owner);
   if (error == 0) error = widen_to(opened.get(), file.mode);
@@ -241,9 +275,18 @@ Descriptor Directory::write_new(const File& file) const {
     ::unlinkat(descriptor_.get(), file.name.c_str(), 0);
     fail("write", file.name, error);
   }
+  return opened;
+}
+
+Descriptor Directory::write_new(const File& file) const {
+  Descriptor opened = make_file(file);
   // A hint: files that are under way together are waited for together.
   (void)::sync_file_range(opened.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   return opened;
+}
+
+void Directory::write_one_of_many(const File& file) const {
+  if (const int error = make_file(file).close()) fail("write", file.name, error);
 }
 
 void Directory::sync_file(Descriptor file, const std::string& name) const {
@@ -310,12 +353,22 @@ void Directory::append_lines(const std::string& name, std::string_view lines,
 }
 
 void Directory::rename_new(const std::string& from, const std::string& to) const {
+  rename_new(from, *this, to);
+}
+
+void Directory::move_new(const std::string& name, const Directory& to) const {
+  rename_new(name, to, name);
+}
+
+void Directory::rename_new(const std::string& from, const Directory& other,
+                           const std::string& to) const {
   const int fd = descriptor_.get();
-  if (::renameat2(fd, from.c_str(), fd, to.c_str(), RENAME_NOREPLACE) == 0) return;
-  if (errno != ENOSYS && errno != EINVAL) fail("make", to, errno);
+  const int other_fd = other.descriptor_.get();
+  if (::renameat2(fd, from.c_str(), other_fd, to.c_str(), RENAME_NOREPLACE) == 0) return;
+  if (errno != ENOSYS && errno != EINVAL) other.fail("make", to, errno);
   // The file system has no RENAME_NOREPLACE: look first. The lock keeps other runs of ours out.
-  if (look(to).kind != EntryKind::absent) fail("make", to, EEXIST);
-  if (::renameat(fd, from.c_str(), fd, to.c_str()) != 0) fail("make", to, errno);
+  if (other.look(to).kind != EntryKind::absent) other.fail("make", to, EEXIST);
+  if (::renameat(fd, from.c_str(), other_fd, to.c_str()) != 0) other.fail("make", to, errno);
 }
 
 void Directory::remove(const std::string& name) const {
@@ -330,6 +383,34 @@ void Directory::remove_directory(const std::string& name) const {
 
 void Directory::sync() const {
   if (const int error = sync_descriptor(descriptor_.get())) fail("sync directory", ".", error);
+}
+
+void Directory::sync_file_system() const {
+  if (uninterrupted([&] { return ::syncfs(descriptor_.get()); }) != 0) {
+    fail("sync the file system of", ".", errno);
+  }
+}
+
+bool Directory::can_sync_file_system() const {
+  // syncfs(2) has reported what could not be written since Linux 5.8.
+  struct utsname system {};
+  unsigned major = 0;
+  unsigned minor = 0;
+  if (::uname(&system) != 0 || std::sscanf(system.release, "%u.%u", &major, &minor) != 2 ||
+      std::pair(major, minor) < std::pair(5U, 8U)) {
+    return false;
+  }
+  struct statfs status {};
+  if (::fstatfs(descriptor_.get(), &status) != 0) fail("look at", ".", errno);
+  switch (status.f_type) {
+    // FUSE does not pass it on, and an overlay does not hear of errors below it.
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case TMPFS_MAGIC: return true;
+    default: return false;
+  }
 }
 
 }  // namespace pki

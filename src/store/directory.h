@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "pki/file.h"
 #include "pki/secret.h"
@@ -67,18 +68,23 @@ class Directory {
   [[nodiscard]] std::string path_of(const std::string& name) const;
 
   [[nodiscard]] Entry look(const std::string& name) const;
+  /// All names in this directory but "." and "..", sorted.
+  [[nodiscard]] std::vector<std::string> names() const;
   /// A directory in this one. A link to a directory is followed only if `follow` says so.
   [[nodiscard]] Directory open_directory(const std::string& name, bool follow) const;
   /// A regular file of at most `largest_file`. A link is followed only if `follow` says so; mode
   /// and owner are those of the file it leads to. Never blocks.
   [[nodiscard]] File read(const std::string& name, bool follow) const;
 
-  void make_directory(const std::string& name, const Owner& owner = {}, unsigned mode = 0755) const;
+  Directory make_directory(const std::string& name, const Owner& owner = {},
+                           unsigned mode = 0755) const;
   /// Changes the owner of this directory itself.
   void give_away(const Owner& owner) const;
   /// Makes a file that was not there, and sets the disk to work on it. Its bytes are there for good
   /// after sync_file().
   [[nodiscard]] Descriptor write_new(const File& file) const;
+  /// The same for one of many files: they are there for good after sync_file_system().
+  void write_one_of_many(const File& file) const;
   /// Waits until the bytes of an open file are on the disk, and closes it. `name` is for messages.
   void sync_file(Descriptor file, const std::string& name) const;
   /// What the last line of a file of lines is: whole, torn by a crash, or of another kind of file.
@@ -90,16 +96,26 @@ class Directory {
                     Line (*judge)(std::string_view last_line)) const;
   /// Renames within this directory; a file that has the new name is never replaced.
   void rename_new(const std::string& from, const std::string& to) const;
+  /// The same from this directory into another, under the same name.
+  void move_new(const std::string& name, const Directory& to) const;
   /// Removes a file or a link; nothing happens if it is not there.
   void remove(const std::string& name) const;
   /// Removes an empty directory.
   void remove_directory(const std::string& name) const;
   /// Waits until the names in this directory are on the disk.
   void sync() const;
+  /// Waits until all that was written to this directory's file system is on the disk: for many
+  /// files that is much less than to wait for one after the other.
+  void sync_file_system() const;
+  /// Whether sync_file_system() can be relied on: not on every kind of file system does it wait,
+  /// and learn of what could not be written.
+  [[nodiscard]] bool can_sync_file_system() const;
 
  private:
   Directory(Descriptor descriptor, std::filesystem::path path);
 
+  void rename_new(const std::string& from, const Directory& other, const std::string& to) const;
+  [[nodiscard]] Descriptor make_file(const File& file) const;
   [[noreturn]] void fail(std::string_view doing, const std::string& name, int error) const;
 
   Descriptor descriptor_;

@@ -14,10 +14,9 @@ constexpr const char* staging_name = ".pki.new";
 Staged Staged::as_directory(const Directory& parent, const std::string& name,
                             const std::vector<File>& files, const Owner& owner) {
   Staged staged;
-  parent.make_directory(staging_name);
-  staged.moves_.push_back({{&parent, staging_name}, name, true, {}, {}});
+  Directory made = parent.make_directory(staging_name);
+  staged.moves_.push_back({{&parent, staging_name}, name, true, std::move(made), {}});
   Move& move = staged.moves_.back();
-  move.contents.emplace(parent.open_directory(staging_name, false));
   for (const File& file : files) {
     move.files.push_back({move.contents->write_new(file), file.name});
   }
@@ -83,12 +82,58 @@ void Staged::clear(const Directory& parent, const std::vector<std::string>& name
     default: parent.remove(staging_name); return;
   }
   const Directory staging = parent.open_directory(staging_name, false);
-  for (const std::string& name : names) staging.remove(name);
+  const auto remove_files = [&](const Directory& directory) {
+    for (const std::string& name : names) directory.remove(name);
+  };
+  remove_files(staging);
   try {
+    for (const std::string& name : staging.names()) {
+      if (staging.look(name).kind != EntryKind::directory) continue;
+      remove_files(staging.open_directory(name, false));
+      staging.remove_directory(name);
+    }
     parent.remove_directory(staging_name);
   } catch (const Error& error) {
     throw Error(error.what(), "it is for files of this program alone: move it away");
   }
 }
+
+StagedDirectories::StagedDirectories(const Directory& parent, std::vector<std::string> file_names)
+    : parent_(parent),
+      file_names_(std::move(file_names)),
+      syncs_together_(parent.can_sync_file_system()),
+      // Nobody else gets at what is in it, though it may have been given away.
+      staging_(parent.make_directory(staging_name, {}, 0700)) {}
+
+StagedDirectories::~StagedDirectories() {
+  try {
+    Staged::clear(parent_, file_names_);
+  } catch (const Error&) {
+    // As in ~Staged.
+  }
+}
+
+void StagedDirectories::add(const std::string& name, const std::vector<File>& files,
+                            const Owner& owner) const {
+  const Directory made = staging_.make_directory(name);
+  if (syncs_together_) {
+    for (const File& file : files) made.write_one_of_many(file);
+    made.give_away(owner);
+    return;
+  }
+  std::vector<Descriptor> written;
+  for (const File& file : files) written.push_back(made.write_new(file));
+  made.give_away(owner);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    made.sync_file(std::move(written[i]), files[i].name);
+  }
+  made.sync();
+}
+
+void StagedDirectories::sync() const {
+  if (syncs_together_) parent_.sync_file_system();
+}
+
+void StagedDirectories::publish(const std::string& name) const { staging_.move_new(name, parent_); }
 
 }  // namespace pki

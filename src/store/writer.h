@@ -48,7 +48,8 @@ class Staged {
   /// On return the files are under their names, and that is on the disk. Throws Error.
   void publish();
 
-  /// Removes what a killed run staged in `parent` by as_directory with files of these names.
+  /// Removes what a killed run staged in `parent`, by as_directory or in StagedDirectories, with
+  /// files of these names.
   static void clear(const Directory& parent, const std::vector<std::string>& names);
 
  private:
@@ -71,6 +72,30 @@ class Staged {
   Staged() = default;
 
   std::vector<Move> moves_;
+};
+
+/// New directories, many of them, which reach the disk together: they are staged in one of ours.
+/// Removed again unless published. None is staged by as_directory meanwhile.
+class StagedDirectories {
+ public:
+  /// In `parent`, which must outlive it. All of them hold files of these names.
+  StagedDirectories(const Directory& parent, std::vector<std::string> file_names);
+  ~StagedDirectories();
+  StagedDirectories(const StagedDirectories&) = delete;
+  StagedDirectories& operator=(const StagedDirectories&) = delete;
+
+  /// May be called by several threads at once.
+  void add(const std::string& name, const std::vector<File>& files, const Owner& owner) const;
+  /// Waits until all that was added before is on the disk.
+  void sync() const;
+  /// Gives one its name, which is on the disk once `parent` is synced. Throws Error.
+  void publish(const std::string& name) const;
+
+ private:
+  const Directory& parent_;
+  std::vector<std::string> file_names_;
+  bool syncs_together_;
+  Directory staging_;
 };
 
 }  // namespace pki

@@ -47,15 +47,13 @@ const EVP_MD* signature_digest(const PublicKey& key) {
 
 // --- building ---
 
-Handle<X509_name_st> name_of(const std::string& common_name) {
-  auto name = check(X509_NAME_new(), building);
-  if (!common_name.empty()) {
-    check(X509_NAME_add_entry_by_NID(name.get(), NID_commonName, MBSTRING_UTF8,
-                                     reinterpret_cast<const unsigned char*>(common_name.data()),
-                                     static_cast<int>(common_name.size()), -1, 0),
-          building);
-  }
-  return name;
+void set_common_name(x509_st* certificate, const std::string& common_name) {
+  if (common_name.empty()) return;
+  check(
+      X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), NID_commonName, MBSTRING_UTF8,
+                                 reinterpret_cast<const unsigned char*>(common_name.data()),
+                                 static_cast<int>(common_name.size()), -1, 0),
+      building);
 }
 
 void set_public_key(x509_st* certificate, const PublicKey& key) {
@@ -176,7 +174,7 @@ Handle<x509_st> build(const CertificateSpec& spec, const PublicKey& key) {
         building);
   set_time(X509_getm_notBefore(x), spec.validity.not_before);
   set_time(X509_getm_notAfter(x), spec.validity.not_after);
-  check(X509_set_subject_name(x, name_of(spec.common_name).get()), building);
+  set_common_name(x, spec.common_name);
   set_public_key(x, key);
 
   const Handle<BASIC_CONSTRAINTS_st> constraints = check(BASIC_CONSTRAINTS_new(), building);

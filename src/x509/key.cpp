@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 
 #include <algorithm>
@@ -119,6 +121,34 @@ SecretBytes pkcs8(const evp_pkey_st* key) {
   return der;
 }
 
+Handle<evp_pkey_ctx_st> generator_of(KeyType type) {
+  constexpr const char* doing = "generating a key";
+  const auto begin = [&](const char* name) {
+    auto context = check(EVP_PKEY_CTX_new_from_name(common_context(), name, nullptr), doing);
+    check(EVP_PKEY_keygen_init(context.get()), doing);
+    return context;
+  };
+  const auto ec = [&](const char* group) {
+    auto context = begin("EC");
+    check(EVP_PKEY_CTX_set_group_name(context.get(), group), doing);
+    return context;
+  };
+  const auto rsa = [&](int bits) {
+    auto context = begin("RSA");
+    check(EVP_PKEY_CTX_set_rsa_keygen_bits(context.get(), bits), doing);
+    return context;
+  };
+  switch (type) {
+    case KeyType::p256: return ec("P-256");
+    case KeyType::p384: return ec("P-384");
+    case KeyType::rsa2048: return rsa(2048);
+    case KeyType::rsa3072: return rsa(3072);
+    case KeyType::rsa4096: return rsa(4096);
+    case KeyType::ed25519: return begin("ED25519");
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string_view text(KeyType type) noexcept {
@@ -177,21 +207,17 @@ bool operator==(const PublicKey& a, const PublicKey& b) noexcept {
 }
 
 Key Key::generate(KeyType type) {
-  const auto rsa = [](std::size_t bits) {
-    return EVP_PKEY_Q_keygen(common_context(), nullptr, "RSA", bits);
-  };
-  const auto make = [&]() -> evp_pkey_st* {
-    switch (type) {
-      case KeyType::p256: return EVP_PKEY_Q_keygen(common_context(), nullptr, "EC", "P-256");
-      case KeyType::p384: return EVP_PKEY_Q_keygen(common_context(), nullptr, "EC", "P-384");
-      case KeyType::rsa2048: return rsa(2048);
-      case KeyType::rsa3072: return rsa(3072);
-      case KeyType::rsa4096: return rsa(4096);
-      case KeyType::ed25519: return EVP_PKEY_Q_keygen(common_context(), nullptr, "ED25519");
-    }
-    return nullptr;
-  };
-  return Key(check(make(), "generating a key"));
+  // Kept: to set a curve up takes longer than to make a key on it.
+  thread_local std::optional<KeyType> type_at_hand;
+  thread_local Handle<evp_pkey_ctx_st> generator;
+  if (type_at_hand != type) {
+    type_at_hand.reset();
+    generator = generator_of(type);
+    type_at_hand = type;
+  }
+  evp_pkey_st* key = nullptr;
+  check(EVP_PKEY_generate(generator.get(), &key), "generating a key");
+  return Key(Handle<evp_pkey_st>(key));
 }
 
 Key Key::from_pem(std::string_view pem) {
