@@ -1,10 +1,13 @@
 #include "x509/ec_encoding.h"
 
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "base/openssl.h"
 
@@ -74,6 +77,32 @@ std::vector<unsigned char> ec_point(const evp_pkey_st* key) {
     return {};
   }
   return {buffer.data(), buffer.data() + size};
+}
+
+std::vector<unsigned char> ec_point_of(const EcEncoding& encoding, const bignum_st* scalar) {
+  constexpr const char* doing = "checking a key";
+  constexpr auto free_group = [](EC_GROUP* group) { EC_GROUP_free(group); };
+  constexpr auto free_point = [](EC_POINT* point) { EC_POINT_free(point); };
+  using Group = std::unique_ptr<EC_GROUP, decltype(free_group)>;
+  using Point = std::unique_ptr<EC_POINT, decltype(free_point)>;
+  // Kept: to set it up takes longer than what is done with it.
+  thread_local int group_at_hand = NID_undef;
+  thread_local Group group;
+  if (group_at_hand != encoding.nid) {
+    group.reset(EC_GROUP_new_by_curve_name(encoding.nid));
+    group_at_hand = group != nullptr ? encoding.nid : NID_undef;
+  }
+  if (group == nullptr) throw_openssl_error(doing);
+  if (BN_is_zero(scalar) == 1 || BN_cmp(scalar, EC_GROUP_get0_order(group.get())) >= 0) return {};
+  const Point product(EC_POINT_new(group.get()));
+  if (product == nullptr) throw_openssl_error(doing);
+  check(EC_POINT_mul(group.get(), product.get(), scalar, nullptr, nullptr, nullptr), doing);
+  std::vector<unsigned char> point(encoding.point_size());
+  if (EC_POINT_point2oct(group.get(), product.get(), POINT_CONVERSION_UNCOMPRESSED, point.data(),
+                         point.size(), nullptr) != point.size()) {
+    throw_openssl_error(doing);
+  }
+  return point;
 }
 
 }  // namespace pki

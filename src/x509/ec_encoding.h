@@ -53,4 +53,8 @@ struct EcParts {
 /// The encoded public point of an EC key; empty if it has none.
 [[nodiscard]] std::vector<unsigned char> ec_point(const evp_pkey_st* key);
 
+/// The encoded public point that belongs to a private scalar; empty if it is none of the group's.
+[[nodiscard]] std::vector<unsigned char> ec_point_of(const EcEncoding& encoding,
+                                                     const bignum_st* scalar);
+
 }  // namespace pki

@@ -92,6 +92,12 @@ Handle<evp_pkey_st> decode_private_key(const SecretBytes& der) {
 constexpr std::array<unsigned char, 16> ed25519_pkcs8 = {
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
 
+Handle<bignum_st> ec_scalar(const evp_pkey_st* key) {
+  bignum_st* number = nullptr;
+  check(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number), "reading a key's number");
+  return Handle<bignum_st>(number);
+}
+
 SecretBytes pkcs8(const evp_pkey_st* key) {
   if (EVP_PKEY_is_a(key, "ED25519") == 1) {
     std::size_t size = 32;
@@ -102,9 +108,7 @@ SecretBytes pkcs8(const evp_pkey_st* key) {
     return der;
   }
   if (const EcEncoding* encoding = ec_encoding_of_group(ec_group(key))) {
-    bignum_st* number = nullptr;
-    check(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number), "writing a key");
-    const Handle<bignum_st> scalar(number);
+    const Handle<bignum_st> scalar = ec_scalar(key);
     const std::vector<unsigned char> point = ec_point(key);
     if (point.size() == encoding->point_size()) {
       SecretBytes scalar_bytes(encoding->field_size);
@@ -235,6 +239,14 @@ SecretBytes Key::der() const { return pkcs8(key_.get()); }
 SecretBytes Key::pem() const { return to_pem("PRIVATE KEY", der()); }
 
 bool Key::halves_match() const {
+  // OpenSSL would check the public half too, which costs several times as much: but where one is
+  // what belongs to the other, both are sound.
+  if (const EcEncoding* encoding = ec_encoding_of_group(ec_group(key_.get()))) {
+    const std::vector<unsigned char> point = ec_point(key_.get());
+    if (point.size() == encoding->point_size()) {  // and not compressed
+      return ec_point_of(*encoding, ec_scalar(key_.get()).get()) == point;
+    }
+  }
   const Handle<evp_pkey_ctx_st> context(EVP_PKEY_CTX_new_from_pkey(nullptr, key_.get(), nullptr));
   const bool match = context != nullptr && EVP_PKEY_pairwise_check(context.get()) == 1;
   forget_openssl_errors();

@@ -4,6 +4,8 @@
 #include <openssl/pem.h>
 
 #include "support.h"
+#include "x509/ec_encoding.h"
+#include "x509/pem.h"
 
 using namespace pki;
 
@@ -106,6 +108,35 @@ TEST_CASE("key: any damaged byte of a PKCS#8 key is refused, or read as a key th
     } catch (const Error&) {
     }
   }
+}
+
+TEST_CASE("key: halves of two keys do not match") {
+  for (const EcEncoding& encoding : ec_encodings) {
+    CAPTURE(encoding.group);
+    const Key key = Key::generate(encoding.type);
+    const SecretBytes other = Key::generate(encoding.type).der();
+    CHECK(key.halves_match());
+    CHECK(Key::from_pem(as_text(key.pem())).halves_match());
+    const auto with_scalar = [&](std::span<const unsigned char> scalar) {
+      SecretBytes der = key.der();
+      std::ranges::copy(scalar, der.begin() + static_cast<long>(encoding.pkcs8_head.size()));
+      return Key::from_pem(as_text(to_pem("PRIVATE KEY", der)));
+    };
+    const auto scalar = std::span(other).subspan(encoding.pkcs8_head.size(), encoding.field_size);
+    CHECK(!with_scalar(scalar).halves_match());
+    CHECK(!with_scalar(std::vector<unsigned char>(encoding.field_size, 0xff)).halves_match());
+  }
+  for (const KeyType type : {KeyType::rsa2048, KeyType::ed25519}) {
+    CHECK(Key::generate(type).halves_match());
+  }
+  // Its public half is a compressed point.
+  const Key compressed = Key::from_pem(
+      "-----BEGIN PRIVATE KEY-----\n"
+      "MGcCAQAwEwYHKoZIzj0CAQYIKoZIzj0DAQcETTBLAgEBBCCphHZ60oq0h5/IizgY\n"
+      "LPUpkK0Ab1QSiBZivRTN8LOXX6EkAyIAA/KbB2QRvcJGC69h5LKrTa9fzF+D1hyh\n"
+      "SYHbPYFaogJd\n"
+      "-----END PRIVATE KEY-----\n");
+  CHECK(compressed.halves_match());
 }
 
 TEST_CASE("key: types have names") {
