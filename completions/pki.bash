@@ -71,11 +71,11 @@ _pki() {
 
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
-        --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd | \
+        --domains | --ip-addresses | --user | --jobs | --days | --dbname | --port | --password-fd | \
             --warn-days | --timeout)
             return
             ;;
-        --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
+        --hosts | --users | --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
             compopt -o default
             return
             ;;
@@ -116,8 +116,9 @@ _pki() {
             words+=' --help --version'
             case $command in
                 issue)
-                    words+=' --domains --ip-addresses --user --profile --owner --ca-cert --ca-key'
-                    words+=' --ca-alg --key-type --days --out --json --quiet --verbose'
+                    words+=' --domains --ip-addresses --user --hosts --users --jobs --profile --owner'
+                    words+=' --ca-cert --ca-key --ca-alg --key-type --days --out --json --quiet'
+                    words+=' --verbose'
                     ;;
                 check)
                     words+=' --ca-cert --name --cert --key --as --out --direct'

@@ -78,6 +78,11 @@ complete -c pki -n '__pki_command_is issue' -l domains -x -d 'DNS names for the 
 complete -c pki -n '__pki_command_is issue' -l ip-addresses -x -d 'IP addresses for the certificate'
 complete -c pki -n '__pki_command_is issue' -l user -x \
     -d 'A client certificate for each of these database users'
+complete -c pki -n '__pki_command_is issue' -l hosts -r -F \
+    -d 'A certificate for each line of this file'
+complete -c pki -n '__pki_command_is issue' -l users -r -F \
+    -d 'A client certificate for each line of this file'
+complete -c pki -n '__pki_command_is issue' -l jobs -x -d 'How many work at once'
 complete -c pki -n '__pki_command_is issue' -l profile -d 'What the certificate is for' \
     -x -a 'server client peer'
 complete -c pki -n '__pki_command_is issue' -l ca-key -r -F -d 'The root\'s private key'

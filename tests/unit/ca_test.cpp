@@ -271,3 +271,166 @@ TEST_CASE("ca: a group may read the key if no user but root owns it") {
   CHECK(test::contains(test::error_of([&] { (void)issue(home.path(), request); }),
                        "mode 0600, not 0640"));
 }
+
+namespace {
+
+// What a Batch told.
+struct Told {
+  std::vector<std::size_t> order;
+  std::vector<Issued> leaves;
+  std::vector<std::pair<std::size_t, std::string>> refusals;
+  bool is_done = false;
+
+  [[nodiscard]] long count(Issued::Status status) const {
+    return std::ranges::count(leaves, status, &Issued::status);
+  }
+};
+
+Told issue_many(const fs::path& directory, const std::vector<LeafRequest>& requests,
+                std::size_t jobs, Instant now = test::now) {
+  Told told;
+  Ca ca(files_in(directory));
+  told.is_done = ca.issue(
+      {.size = requests.size(),
+       .request = [&](std::size_t number) { return requests[number]; },
+       .refused = [&](std::size_t number,
+                      const Error& why) { told.refusals.emplace_back(number, why.what()); },
+       .done =
+           [&](std::size_t number, const Issued& leaf) {
+             CHECK(fs::exists(leaf.key_file));
+             told.order.push_back(number);
+             told.leaves.push_back(leaf);
+           },
+       .jobs = jobs},
+      now);
+  return told;
+}
+
+std::vector<LeafRequest> hosts(std::size_t count) {
+  std::vector<LeafRequest> requests;
+  for (std::size_t i = 0; i < count; ++i) {
+    requests.push_back(for_host(("host" + std::to_string(i)).c_str()));
+  }
+  return requests;
+}
+
+}  // namespace
+
+TEST_CASE("ca: many leaves, in several groups, by one thread and by several") {
+  for (const std::size_t jobs : {1U, 2U, 5U}) {
+    CAPTURE(jobs);
+    const test::TemporaryDirectory home;
+    const std::vector<LeafRequest> requests = hosts(50);
+    const Told first = issue_many(home.path(), requests, jobs);
+    CHECK(first.is_done);
+    CHECK(first.count(Issued::Status::issued) == 50);
+    CHECK(std::ranges::is_sorted(first.order));
+    CHECK(count_entries(home.path()) == 53);
+    const std::string ledger = test::read_file(home.path() / "minica-index.txt");
+    CHECK(std::ranges::count(ledger, '\n') == 51);
+    const Certificate root = Certificate::from_pem(test::read_file(home.path() / "minica.pem"));
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      const Issued& leaf = first.leaves[i];
+      CHECK(leaf.root_is_new);
+      CHECK(leaf.certificate.sans() == requests[i].sans);
+      CHECK(leaf.certificate.is_signed_by(root));
+      CHECK(test::contains(ledger, leaf.certificate.serial().text()));
+      CHECK(test::mode_of(leaf.key_file) == 0600);
+      const Key key = Key::from_pem(test::read_file(leaf.key_file));
+      CHECK(key.public_key() == leaf.certificate.public_key());
+    }
+
+    // Applied again, with a gap and an addition.
+    fs::remove_all(home.path() / "host7");
+    std::vector<LeafRequest> more = requests;
+    more.push_back(for_host("another"));
+    const Told second = issue_many(home.path(), more, jobs);
+    CHECK(second.count(Issued::Status::unchanged) == 49);
+    CHECK(second.count(Issued::Status::issued) == 2);
+    CHECK(!second.leaves.back().root_is_new);
+    CHECK(second.order[49] == 7);  // what is there is told first
+    CHECK(second.order[50] == 50);
+    const Told late = issue_many(home.path(), more, jobs, test::now + days{740});
+    CHECK(late.count(Issued::Status::expiring) == 51);
+  }
+}
+
+TEST_CASE("ca: of many none is made if one is refused, and all that are refused are told") {
+  const test::TemporaryDirectory home;
+  LeafRequest taken = for_host("host3");
+  taken.lifetime = days{90};
+  (void)issue(home.path(), taken);
+  std::vector<LeafRequest> requests = hosts(20);
+  for (LeafRequest& request : requests) request.lifetime = days{91};
+  requests[11] = for_host("minica.pem");
+  requests[15] = {};
+  const Told told = issue_many(home.path(), requests, 2);
+  CHECK(!told.is_done);
+  CHECK(told.leaves.empty());
+  REQUIRE(told.refusals.size() == 3);
+  CHECK(told.refusals[0].first == 3);
+  CHECK(test::contains(told.refusals[0].second, "lifetime 90 days there, 91 days asked for"));
+  CHECK(told.refusals[1].first == 11);
+  CHECK(told.refusals[2].first == 15);
+  CHECK(count_entries(home.path()) == 4);
+}
+
+TEST_CASE("ca: many, some into directories that are there already") {
+  const test::TemporaryDirectory home;
+  std::vector<LeafRequest> requests = hosts(130);
+  for (std::size_t i = 0; i < requests.size(); i += 2) {
+    const fs::path directory = home.path() / ("host" + std::to_string(i));
+    fs::create_directory(directory);
+    fs::permissions(directory, fs::perms(0750));
+    test::write_file(directory / "dh.pem", "mine");
+  }
+  const Told told = issue_many(home.path(), requests, 2);
+  CHECK(told.count(Issued::Status::issued) == 130);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const fs::path directory = home.path() / ("host" + std::to_string(i));
+    CHECK(test::mode_of(directory) == (i % 2 == 0 ? 0750U : 0755U));
+    CHECK(count_entries(directory) == (i % 2 == 0 ? 3U : 2U));
+  }
+  CHECK(issue_many(home.path(), requests, 2).count(Issued::Status::unchanged) == 130);
+}
+
+TEST_CASE("ca: a failure leaves what was published, and nothing staged; the next run goes on") {
+  const test::TemporaryDirectory home;
+  const std::vector<LeafRequest> requests = hosts(60);
+  const fs::path taken = home.path() / "host59";
+  std::size_t done = 0;
+  {
+    Ca ca(files_in(home.path()));
+    // Something else takes the last one's name when it has been looked at.
+    CHECK_THROWS_AS((void)ca.issue({.size = requests.size(),
+                                    .request = [&](std::size_t i) { return requests[i]; },
+                                    .refused = [](std::size_t, const Error&) { FAIL("refused"); },
+                                    .done =
+                                        [&](std::size_t, const Issued&) {
+                                          if (done++ == 0) test::write_file(taken, "not ours");
+                                        },
+                                    .jobs = 2},
+                                   test::now),
+                    Error);
+  }
+  CHECK(done > 0);
+  CHECK(done < 60);
+  CHECK(!fs::exists(home.path() / ".pki.new"));
+  CHECK(count_entries(home.path()) >= done + 4);
+  CHECK(test::read_file(taken) == "not ours");
+  fs::remove(taken);
+  const Told told = issue_many(home.path(), requests, 2);
+  CHECK(told.count(Issued::Status::issued) + told.count(Issued::Status::unchanged) == 60);
+  CHECK(told.count(Issued::Status::unchanged) >= static_cast<long>(done));
+}
+
+TEST_CASE("ca: what a killed run staged of many is cleared") {
+  const test::TemporaryDirectory home;
+  (void)issue(home.path(), for_host("a"));
+  fs::create_directory(home.path() / ".pki.new");
+  fs::create_directory(home.path() / ".pki.new" / "b");
+  test::write_file(home.path() / ".pki.new" / "b" / "cert.pem", "half");
+  fs::create_directory(home.path() / ".pki.new" / "c");
+  (void)issue(home.path(), for_host("b"));
+  CHECK(count_entries(home.path()) == 5);
+}

@@ -4,6 +4,7 @@
 
 #include "support.h"
 
+using pki::Certificate;
 using pki::cli::Exit;
 namespace fs = std::filesystem;
 
@@ -151,4 +152,75 @@ TEST_CASE("cli: results that stdout does not take are a failure") {
   const std::vector<std::string> arguments = in(home.path(), {"--json", "--domains", "a"});
   CHECK(pki::cli::run(arguments, {out, err, false, test::now}) == Exit::failed);
   CHECK(test::contains(err.str(), "standard output"));
+}
+
+TEST_CASE("cli: a fleet's file: every error in it, else a JSON document a line") {
+  const test::TemporaryDirectory home;
+  const std::string file = (home.path() / "hosts.txt").string();
+  test::write_file(file, "a.test,b 10.0.0.1\n\nc c\nd,\na.test\n");
+  const Result bad = run(in(home.path(), {"--hosts", file}));
+  CHECK(bad.status == Exit::failed);
+  CHECK(bad.out.empty());
+  for (const char* place : {":3: ", ":4: ", ":5: "}) CHECK(test::contains(bad.err, file + place));
+  CHECK(std::ranges::count(bad.err, '\n') == 3);
+  CHECK(std::distance(fs::directory_iterator(home.path()), {}) == 1);
+
+  test::write_file(file, "a.test,b 10.0.0.1\n*.w.test # a comment\n");
+  const Result good = run(in(home.path(), {"--json", "--jobs=2", "--hosts", file}));
+  CHECK(good.status == Exit::done);
+  CHECK(good.err.empty());
+  CHECK(std::ranges::count(good.out, '\n') == 2);
+  CHECK(good.out.starts_with(R"({"name":"a.test","status":"issued",)"));
+  CHECK(test::contains(good.out, "\n{\"name\":\"_.w.test\","));
+
+  const Result again = run(in(home.path(), {"--hosts", file}));
+  CHECK(again.status == Exit::done);
+  CHECK(again.err.starts_with("pki: 0 issued, 2 unchanged in "));
+  CHECK(one_line(again.err));
+  CHECK(run(in(home.path(), {"--quiet", "--hosts", file})).err.empty());
+  const Result differs = run(in(home.path(), {"--key-type=p384", "--hosts", file}));
+  CHECK(differs.status == Exit::failed);
+  CHECK(test::contains(differs.err, file + ":2: " + home.path().string() + "/_.w.test/cert.pem"));
+
+  test::write_file(file, "alice\nbob\n");
+  CHECK(run(in(home.path(), {"--users", file})).status == Exit::done);
+  const Certificate alice =
+      Certificate::from_pem(test::read_file(home.path() / "alice" / "cert.pem"));
+  CHECK(alice.allows_client_auth());
+  CHECK(!alice.allows_server_auth());
+  CHECK(run(in(home.path(), {"--hosts", file, "--users", file})).status == Exit::usage);
+  CHECK(run(in(home.path(), {"--hosts", file, "--domains", "x"})).status == Exit::usage);
+  CHECK(run(in(home.path(), {"--users", file, "--user", "x"})).status == Exit::usage);
+  CHECK(run(in(home.path(), {"--users", file, "--profile", "peer"})).status == Exit::usage);
+  for (const char* jobs : {"0", "-1", "x", "1025", ""}) {
+    CHECK(run(in(home.path(), {"--hosts", file, "--jobs", jobs})).status == Exit::usage);
+  }
+  CHECK(run(in(home.path(), {"--hosts", file + ".not"})).status == Exit::failed);
+  CHECK(run(in(home.path(), {"--hosts", home.path().string()})).status == Exit::failed);
+}
+
+TEST_CASE("cli: a fleet's bar and summary are for terminals") {
+  const test::TemporaryDirectory home;
+  const std::string file = (home.path() / "hosts.txt").string();
+  test::write_file(file, "a\nb\nc\n");
+  const auto run_on = [&](bool err_is_terminal, std::vector<std::string> more) {
+    more.insert(more.end(), {"--hosts", file});
+    std::ostringstream out;
+    std::ostringstream err;
+    CHECK(pki::cli::run(in(home.path(), more), {.out = out,
+                                                .err = err,
+                                                .out_is_terminal = err_is_terminal,
+                                                .now = test::now,
+                                                .may_colour = false,
+                                                .err_is_terminal = err_is_terminal}) == Exit::done);
+    for (const char* name : {"a", "b", "c"}) fs::remove_all(home.path() / name);
+    return err.str();
+  };
+  CHECK(run_on(false, {}).empty());
+  const std::string shown = run_on(true, {});
+  CHECK(test::contains(shown, "0 of 3"));
+  CHECK(test::contains(shown, "\r\x1b[Kpki: 3 issued, 0 unchanged in "));
+  CHECK(shown.ends_with(" s\n"));
+  CHECK(run_on(true, {"--quiet"}).empty());
+  CHECK(!test::contains(run_on(true, {"--json"}), "\r"));
 }

@@ -37,6 +37,24 @@ Directory::Line foreign(std::string_view) { return Directory::Line::foreign; }
 
 }  // namespace
 
+TEST_CASE("directory: lists its names, moves one elsewhere, and syncs what it is on") {
+  const test::TemporaryDirectory home;
+  const Directory directory = Directory::open(home.path());
+  const Directory other = directory.make_directory("other");
+  for (const char* name : {"b", "a", ".c"}) {
+    directory.write_one_of_many({name, {'x'}, File::public_mode});
+  }
+  CHECK(directory.names() == std::vector<std::string>{".c", "a", "b", "other"});
+  directory.move_new("a", other);
+  CHECK(test::read_file(home.path() / "other" / "a") == "x");
+  directory.write_one_of_many({"a", {'y'}, File::public_mode});
+  CHECK_THROWS_AS(directory.move_new("a", other), Error);
+  CHECK(test::read_file(home.path() / "other" / "a") == "x");
+  directory.sync_file_system();
+  // There is nothing to be synced, and syncfs(2) says so by its success.
+  CHECK(!Directory::open("/proc").can_sync_file_system());
+}
+
 TEST_CASE("write_new: the mode is as asked for, whatever the umask") {
   for (const mode_t mask : {0000, 0022, 0077, 0777}) {
     CAPTURE(mask);
