@@ -642,6 +642,7 @@ void Ca::State::make_all(const Batch& batch, std::span<Missing> missing, Instant
     for (Leaf& leaf : made) batch.done(leaf.number, report(leaf, root_is_new));
     if (next.empty()) start_next();
   }
+  if (staging.has_value()) staging->finish();
 }
 
 // What is staged: it is in the ledger, and on the disk, before it gets its name.

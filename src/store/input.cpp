@@ -22,7 +22,11 @@ namespace {
 }  // namespace
 
 std::string read_input(const std::filesystem::path& path, std::size_t most) {
-  const Descriptor opened(::open(path.c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC));
+  int fd = -1;
+  do {  // a pipe may be waited for
+    fd = ::open(path.c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
+  const Descriptor opened(fd);
   if (!opened.is_open()) fail(path.string(), errno);
   return read_input(opened.get(), path.string(), most);
 }

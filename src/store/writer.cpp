@@ -106,6 +106,7 @@ StagedDirectories::StagedDirectories(const Directory& parent, std::vector<std::s
       staging_(parent.make_directory(staging_name, {}, 0700)) {}
 
 StagedDirectories::~StagedDirectories() {
+  if (is_finished_) return;
   try {
     Staged::clear(parent_, file_names_);
   } catch (const Error&) {
@@ -135,5 +136,10 @@ void StagedDirectories::sync() const {
 }
 
 void StagedDirectories::publish(const std::string& name) const { staging_.move_new(name, parent_); }
+
+void StagedDirectories::finish() {
+  parent_.remove_directory(staging_name);
+  is_finished_ = true;
+}
 
 }  // namespace pki

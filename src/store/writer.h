@@ -90,11 +90,14 @@ class StagedDirectories {
   void sync() const;
   /// Gives one its name, which is on the disk once `parent` is synced. Throws Error.
   void publish(const std::string& name) const;
+  /// When all are published. Throws Error.
+  void finish();
 
  private:
   const Directory& parent_;
   std::vector<std::string> file_names_;
   bool syncs_together_;
+  bool is_finished_ = false;
   Directory staging_;
 };
 

@@ -10,6 +10,7 @@ import stat
 
 CHANGES_CONTENTS = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate", "fallocate"}
 RENAMES = {"renameat", "renameat2"}
+SYNCS = {"fsync", "fdatasync", "syncfs"}
 # Calls that change a file system too, and that the program has no use for today. A new one has to
 # be taught to the model first.
 UNKNOWN = {
@@ -25,6 +26,20 @@ def is_staged(name):
 
 def holds_key(name):
     return "key" in name
+
+
+def as_it_counts(log):
+    """The lines of a log in the order in which calls took effect. They were written when the calls
+    returned; but what other threads did meanwhile a sync does not vouch for."""
+    lines = []
+    for line in log.splitlines():
+        number, call, *_ = line.split("\t")
+        at = len(lines)
+        if call in SYNCS:
+            later = (i for i, one in enumerate(lines) if int(one.split("\t")[0]) > int(number))
+            at = next(later, at)
+        lines.insert(at, line)
+    return lines
 
 
 class Node:
@@ -67,10 +82,11 @@ class Disk:
         return found
 
     def replay(self, log):
-        """Follows one process through its calls; returns what it did too early or too openly."""
+        """Follows a process, with all its threads, through its calls; returns what it did too early or too openly."""
         self.descriptors = {}
+        self.overtaken = set()  # descriptors whose close is logged after they were opened anew
         self.faults = []
-        for line in log.splitlines():
+        for line in as_it_counts(log):
             number, call, *arguments = line.split("\t")
             end = arguments.index("=")
             arguments, result = arguments[:end], arguments[end + 1]
@@ -81,7 +97,10 @@ class Disk:
             if call == "openat":
                 self._open(number, *arguments, int(result))
             elif call == "close":
-                self.descriptors.pop(arguments[0], None)
+                if arguments[0] in self.overtaken:
+                    self.overtaken.remove(arguments[0])
+                else:
+                    self.descriptors.pop(arguments[0], None)
             elif call == "mkdirat":
                 self._add(*arguments[:2], Node(is_directory=True))
             elif call == "unlinkat":
@@ -97,7 +116,29 @@ class Disk:
                     node.unsynced.add("owner")
                 elif call in ("fsync", "fdatasync"):
                     node.unsynced.clear()
+                elif call == "syncfs":
+                    for _, any_node in self.root.walk():
+                        any_node.unsynced.clear()
         return self.faults
+
+    def look_again(self):
+        """After a kill, which found other threads within calls: these may have taken effect."""
+        self._compare(self.root, self.root_path)
+
+    def _compare(self, node, path):
+        there = set(os.listdir(path))
+        for gone in node.children.keys() - there:
+            del node.children[gone]
+            node.unsynced.discard(gone)
+        for name in there - node.children.keys():
+            node.children[name] = self._load(os.path.join(path, name))
+            node.unsynced.add(name)
+            if any(map(is_staged, os.path.join(path, name).split("/"))):  # else it was renamed
+                for _, part in node.children[name].walk():
+                    part.unsynced |= {"contents", *(part.children or ())}
+        for name, child in node.children.items():
+            if child.children is not None:
+                self._compare(child, os.path.join(path, name))
 
     def _fault(self, number, what):
         self.faults.append(f"call {number}: {what}")
@@ -133,6 +174,8 @@ class Disk:
         node = directory if name == "." else directory.children[name]
         if flags & os.O_TRUNC:
             node.unsynced.add("contents")
+        if str(opened) in self.descriptors:
+            self.overtaken.add(str(opened))
         self.descriptors[str(opened)] = node
 
     def _unlink(self, descriptor, path):

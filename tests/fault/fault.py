@@ -26,15 +26,15 @@ from dataclasses import replace
 
 import disk
 import scenario
-from scenario import FIRST_RUN, IN_THREE_DIRECTORIES, PKI, TIMEOUT, Scenario
+from scenario import FIRST_RUN, FLEET, IN_THREE_DIRECTORIES, PKI, TIMEOUT, Scenario
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
 
 # The calls that are made to fail: all that have to do with files. Where there is no memory the C
 # library gives up before the program is asked.
 CALLS = ("openat,close,newfstatat,fstat,flock,read,pread64,write,writev,pwrite64,fsync,fdatasync,"
-         "ftruncate,fchmod,fchown,mkdirat,renameat,renameat2,unlinkat,getrandom")
-INTERRUPTIBLE = "openat,flock,read,pread64,write,writev,pwrite64,fsync,fdatasync"
+         "syncfs,ftruncate,fchmod,fchown,mkdirat,renameat,renameat2,unlinkat,getrandom")
+INTERRUPTIBLE = "openat,flock,read,pread64,write,writev,pwrite64,fsync,fdatasync,syncfs"
 TRANSFERS = "read,pread64,write,pwrite64"
 WRITES = "write,pwrite64"
 CREATING = "openat,mkdirat,write,pwrite64,fsync,renameat,renameat2"  # what a full disk may refuse
@@ -71,6 +71,16 @@ def scenarios():
                        user=scenario.ordinary_user())
 
 
+def fleets():
+    """Several threads, and their calls come in another order each time."""
+    yield FLEET
+    yield replace(FLEET, name="a fleet on a root, of which some are there",
+                  prepare=scenario.fleet_of_all_kinds,
+                  more_leaves=(*FLEET.more_leaves, "bouncerhost", "f.test"))
+    # As with a file system on which syncfs(2) cannot be relied on.
+    yield replace(FLEET, name="a fleet, each file by itself", always=("1+:uname:fail=EFAULT",))
+
+
 class Case:
     """A scenario that is run again and again, and all that is wrong afterwards."""
 
@@ -87,6 +97,8 @@ class Case:
         if not rules and run.status != 0:
             self.faults.append(f"without a fault: exit status {run.status}, stderr {run.stderr!r}")
         self.faults += self.model.replay(run.log)
+        if run.status == 128 + signal.SIGKILL:
+            self.model.look_again()
         self.check(run)
         return run
 
@@ -176,7 +188,7 @@ class Sweep(unittest.TestCase):
         """The order of writes, fsyncs and renames, and the modes of keys: see disk.py."""
         umasks = [Scenario(f"a first run with umask {umask:o}, user {user}", umask=umask, user=user)
                   for user in {None, scenario.ordinary_user()} for umask in (0o022, 0o400, 0o777)]
-        self.sweep("no fault", lambda at: [()], [*scenarios(), *umasks])
+        self.sweep("no fault", lambda at: [()], [*scenarios(), *fleets(), *umasks])
 
     def test_killed_at_every_call(self):
         def rules(at):
@@ -184,6 +196,29 @@ class Sweep(unittest.TestCase):
                 yield (f"{k}:any:kill-before",)
                 yield (f"{k}:any:kill-after",)
         self.sweep("killed at every call", rules)
+
+    def test_a_fleet_is_killed_at_every_call(self):
+        def rules(at):
+            called = calls(at)
+            for k in range(beginning_of(called), len(called) + 1):
+                yield (f"{k}:any:kill-after",)
+        self.sweep("a fleet is killed at every call", rules, fleets())
+
+    def test_every_call_of_a_fleet_fails(self):
+        def rules(at):
+            called = calls(at)
+            for k in numbers(called, CALLS):
+                yield (f"{k}:{CALLS}:fail=EIO",)
+                yield (f"{k}+:{CALLS}:fail=EIO",)
+            for k in numbers(called, CREATING):
+                yield (f"{k}:{CREATING}:fail=ENOSPC",)
+                yield (f"{k}+:{CREATING}:fail=ENOSPC",)
+        self.sweep("every call of a fleet fails", rules, fleets())
+
+    def test_no_threads_for_a_fleet(self):
+        self.sweep("no threads for a fleet", lambda at: [("1+:clone3:fail=EAGAIN",),
+                                                         ("2:clone3:fail=EAGAIN",)],
+                   fleets(), no_matter)
 
     def test_every_call_fails(self):
         def rules(at):
@@ -199,7 +234,7 @@ class Sweep(unittest.TestCase):
         def rules(at):
             for k in numbers(calls(at), INTERRUPTIBLE):
                 yield (f"{k}:{INTERRUPTIBLE}:fail=EINTR",)
-        self.sweep("every call is interrupted", rules, examination=no_matter)
+        self.sweep("every call is interrupted", rules, [*scenarios(), FLEET], no_matter)
 
     def test_every_transfer_is_short(self):
         def rules(at):
@@ -245,7 +280,8 @@ class Sweep(unittest.TestCase):
             last = len(calls(at))
             for _ in range(10):  # its second half is where files are made
                 yield [f"{dice.randint(last // 2, last)}:any:kill-after" for _ in range(6)]
-        self.sweep("killed again and again", rules, examination=one_after_the_other)
+        self.sweep("killed again and again", rules, [*scenarios(), *fleets()],
+                   one_after_the_other)
 
     def test_next_run_is_for_another_name(self):
         def rules(at):
@@ -276,9 +312,13 @@ def calls(at, *rules):
 def numbers(called, names):
     """K for inject's rules: where the calls of these names stand among each other, from the
     beginning of main() on. What the dynamic loader fails at is nothing of ours."""
-    beginning = next(int(call[0]) for call in called if call[1] == "prctl")
+    beginning = beginning_of(called)
     ours = [int(call[0]) > beginning for call in called if call[1] in names.split(",")]
     return [k for k, is_ours in enumerate(ours, 1) if is_ours]
+
+
+def beginning_of(called):
+    return next(int(call[0]) for call in called if call[1] == "prctl")
 
 
 def one_fault(at):
@@ -437,6 +477,16 @@ class Race(unittest.TestCase):
                                      for out, host in leaves + also_by_link))
         self.check([f"{out}/{host}" for out, host in leaves], certificates=len(leaves) + 1)
 
+    def test_fleets_and_single_hosts(self):
+        hosts = [f"host{i}" for i in range(60)]
+        scenario.write_hosts(self.directory, *hosts)
+        fleet = ("--hosts", "hosts.txt", "--jobs", "2")
+        runs = self.start_at_once([fleet, *(("--domains", host) for host in hosts[::2]), fleet])
+        while any(run.poll() is None for run in runs):
+            self.assertEqual(FIRST_RUN.broken(self.directory), [])
+        self.wait(runs)
+        self.check(hosts, certificates=61)
+
     def test_two_authorities_with_crossed_directories(self):
         """Each needs the locks that the other needs, and names them in the other order."""
         scenario.make_directories(self.directory, "x", "y")
@@ -501,12 +551,12 @@ class Surroundings(unittest.TestCase):
             for most in range(4, 20)])
 
     def test_full_disk(self):
-        for at in (FIRST_RUN, PROVISIONED):
+        for at, most, most_files in ((FIRST_RUN, 48, 12), (PROVISIONED, 48, 12), (FLEET, 100, 28)):
             with self.subTest(at.name):
                 self.assert_no_until_enough([
-                    self.survive_on_full_disk(at, space=space) for space in range(0, 48, 4)])
+                    self.survive_on_full_disk(at, space=space) for space in range(0, most, 4)])
                 self.assert_no_until_enough([
-                    self.survive_on_full_disk(at, files=files) for files in range(0, 12)])
+                    self.survive_on_full_disk(at, files=files) for files in range(0, most_files)])
 
     def survive_on_full_disk(self, at, space=100, files=100):
         """There is room for so many KiB, and so many files."""

@@ -122,6 +122,9 @@ constexpr Call known_calls[] = {
     {SYS_prctl, "prctl", "ddddd"},
     {SYS_getrandom, "getrandom", "-dx"},
     {SYS_ioctl, "ioctl", "fx"},
+    {SYS_clone3, "clone3", ""},
+    {SYS_uname, "uname", ""},
+    {SYS_fstatfs, "fstatfs", "f"},
     {SYS_execve, "execve", "p"},
     {SYS_exit_group, "exit_group", "d"},
 };

@@ -136,10 +136,13 @@ class Scenario:
     key: str = "minica-key.pem"
     ledger: str = "minica-index.txt"
     leaf: str = "bouncerhost"
+    more_leaves: tuple = ()
     umask: int = 0  # masks nothing: a mode that is too wide shows
     user: int | None = None
     # What verify may say here: a root that another program made is in no ledger.
     tolerated: tuple = ()
+    # Rules for inject in every run.
+    always: tuple = ()
 
     def set_up(self, directory):
         """Copies what `prepare` made once."""
@@ -164,7 +167,8 @@ class Scenario:
             os.chown(log, self.user, self.user)
         # The last rule lets a tracer without privileges read paths: see inject.cpp.
         run = self.run_untraced(
-            directory, (INJECT, "--log", log, *rules, "1+:prctl:fail=0", "--", PKI))
+            directory,
+            (INJECT, "--log", log, *rules, *self.always, "1+:prctl:fail=0", "--", PKI))
         run.rules = rules
         run.log = log.read_text()
         log.unlink()
@@ -187,8 +191,9 @@ class Scenario:
     def incomplete(self, directory):
         """What must not be after a success: something missing, or left over."""
         faults = []
-        expected = {self.certificate: 0o644, self.key: 0o600, self.ledger: 0o644,
-                    f"{self.leaf}/cert.pem": 0o644, f"{self.leaf}/key.pem": 0o600}
+        expected = {self.certificate: 0o644, self.key: 0o600, self.ledger: 0o644}
+        for leaf in (self.leaf, *self.more_leaves):
+            expected |= {f"{leaf}/cert.pem": 0o644, f"{leaf}/key.pem": 0o600}
         for name, mode in expected.items():
             path = directory / name
             if not path.exists():
@@ -233,6 +238,30 @@ IN_THREE_DIRECTORIES = Scenario(
                "--domains", "bouncerhost"),
     certificate="a/ca.pem", key="b/key.pem", ledger="a/ca-index.txt", leaf="c/bouncerhost",
     umask=0o077)
+
+
+# Two groups, by two threads.
+FLEET = Scenario(
+    "a fleet", lambda directory: write_hosts(directory, "a.test", "b.test", "c", "d", "e.test"),
+    arguments=("--hosts", "hosts.txt", "--jobs", "2"), leaf="a.test",
+    more_leaves=("b.test", "c", "d", "e.test"))
+
+
+def write_hosts(directory, *lines):
+    (directory / "hosts.txt").write_text("\n".join(lines) + "\n")
+
+
+def fleet_of_all_kinds(directory):
+    """On an existing root: some are there, one gets into a provisioned directory, some are new."""
+    with_root(directory)
+    write_hosts(directory, "bouncerhost", "b.test")
+    FLEET.run_untraced(directory)
+    (directory / "bouncerhost/cert.pem").unlink()
+    (directory / "bouncerhost/key.pem").unlink()
+    (directory / "bouncerhost/keep.txt").write_text("the operator's\n")
+    FLEET.prepare(directory)
+    with open(directory / "hosts.txt", "a", encoding="ascii") as hosts:
+        hosts.write("bouncerhost\nf.test 10.0.0.1\n")
 
 
 def make_directories(directory, *names):

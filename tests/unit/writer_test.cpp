@@ -78,6 +78,17 @@ TEST_CASE("many staged directories: each appears whole with its publish, the res
   CHECK(std::distance(fs::directory_iterator(home.path()), {}) == 2);
 }
 
+TEST_CASE("many staged directories: when all are published the one around them goes") {
+  const test::TemporaryDirectory home;
+  const Directory parent = Directory::open(home.path());
+  StagedDirectories staged(parent, {"a"});
+  staged.add("one", {file("a", "1")}, {});
+  CHECK_THROWS_AS(staged.finish(), Error);
+  staged.publish("one");
+  staged.finish();
+  CHECK(std::distance(fs::directory_iterator(home.path()), {}) == 1);
+}
+
 TEST_CASE("clear removes what a killed run staged, and nothing of somebody else's") {
   const test::TemporaryDirectory home;
   const Directory parent = Directory::open(home.path());
