@@ -74,6 +74,10 @@ def scenarios():
 def fleets():
     """Several threads, and their calls come in another order each time."""
     yield FLEET
+    yield replace(
+        IN_THREE_DIRECTORIES, name="a fleet in three directories", prepare=scenario.fleet_elsewhere,
+        arguments=(*IN_THREE_DIRECTORIES.arguments[:-2], *FLEET.arguments),
+        leaf="c/a.test", more_leaves=tuple(f"c/{leaf}" for leaf in FLEET.more_leaves))
     yield replace(FLEET, name="a fleet on a root, of which some are there",
                   prepare=scenario.fleet_of_all_kinds,
                   more_leaves=(*FLEET.more_leaves, "bouncerhost", "f.test"))
@@ -202,6 +206,8 @@ class Sweep(unittest.TestCase):
             called = calls(at)
             for k in range(beginning_of(called), len(called) + 1):
                 yield (f"{k}:any:kill-after",)
+            for k in numbers(called, "renameat2,syncfs,fsync"):  # one thread's: none is missed
+                yield (f"{k}:renameat2,syncfs,fsync:kill-after",)
         self.sweep("a fleet is killed at every call", rules, fleets())
 
     def test_every_call_of_a_fleet_fails(self):

@@ -251,6 +251,11 @@ def write_hosts(directory, *lines):
     (directory / "hosts.txt").write_text("\n".join(lines) + "\n")
 
 
+def fleet_elsewhere(directory):
+    IN_THREE_DIRECTORIES.prepare(directory)
+    FLEET.prepare(directory)
+
+
 def fleet_of_all_kinds(directory):
     """On an existing root: some are there, one gets into a provisioned directory, some are new."""
     with_root(directory)
