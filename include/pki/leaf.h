@@ -24,7 +24,8 @@ inline constexpr const char* leaf_key_name = "key.pem";
 struct ClientIdentity {
   std::vector<Certificate> chain;  ///< The client's own first; not empty.
   Key key;
-  std::filesystem::path certificate_file;  ///< For messages.
+  std::filesystem::path certificate_file;
+  std::filesystem::path key_file;
 };
 
 /// Throws an Error that names the file which cannot be read, or the two that do not match.

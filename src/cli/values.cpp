@@ -121,21 +121,9 @@ Owner parse_owner(const std::string& text) {
 }
 
 Reader parse_reader(const std::string& text) {
-  const struct passwd* entry = ::getpwnam(text.c_str());
-  uid_t id = 0;
-  if (entry == nullptr && read_number(text, id)) entry = ::getpwuid(id);
-  if (entry == nullptr) {
-    throw Error(fmt::format("--as: there is no user {}", quote(text)),
-                "name the user that the service runs as");
-  }
-  Reader reader{entry->pw_name, entry->pw_uid, entry->pw_gid, {}};
-  int count = 64;
-  reader.groups.resize(static_cast<std::size_t>(count));
-  while (::getgrouplist(reader.name.c_str(), reader.group, reader.groups.data(), &count) < 0) {
-    reader.groups.resize(static_cast<std::size_t>(count));
-  }
-  reader.groups.resize(static_cast<std::size_t>(count));
-  return reader;
+  if (std::optional<Reader> reader = find_reader(text)) return *std::move(reader);
+  throw Error(fmt::format("--as: there is no user {}", quote(text)),
+              "name the user that the service runs as");
 }
 
 CaFiles ca_files(const Arguments& arguments) {
