@@ -179,10 +179,10 @@ void find_on_disk(ServerCheck& check, const CaFiles& files, Output& output) {
 }
 
 std::filesystem::path roots_of(const Target& target, const Arguments& arguments) {
-  const std::filesystem::path ours = CaFiles{}.certificate;
+  std::filesystem::path ours = CaFiles{}.certificate;
   if (arguments.has("ca-cert")) return arguments.last("ca-cert");
   if (target.kind != Target::Kind::connection) return ours;
-  const std::filesystem::path root = target.connection->root.value_or(ours);
+  std::filesystem::path root = target.connection->root.value_or(ours);
   if (root == "system") {
     throw Error("sslrootcert=system names no file",
                 "name the system's bundle: --ca-cert /etc/ssl/certs/ca-certificates.crt");
