@@ -151,9 +151,10 @@ std::string Directory::path_of(const std::string& name) const {
   return path_.empty() || path_ == "." ? name : (path_ / name).string();
 }
 
-Entry Directory::look(const std::string& name) const {
+Entry Directory::look(const std::string& name, bool follow) const {
   struct stat status {};
-  if (::fstatat(descriptor_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+  const int flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
+  if (::fstatat(descriptor_.get(), name.c_str(), &status, flags) != 0) {
     if (errno == ENOENT) return {};
     fail("look at", name, errno);
   }

@@ -44,7 +44,7 @@ class Descriptor {
 
 enum class EntryKind { absent, regular, directory, link, other };
 
-/// What lies under a name, links not followed.
+/// What lies under a name.
 struct Entry {
   EntryKind kind = EntryKind::absent;
   unsigned mode = 0;  // permission bits
@@ -70,7 +70,8 @@ class Directory {
   /// `name` with this directory's path, for messages and results.
   [[nodiscard]] std::string path_of(const std::string& name) const;
 
-  [[nodiscard]] Entry look(const std::string& name) const;
+  /// A link is followed only if `follow` says so; one that leads nowhere is then absent.
+  [[nodiscard]] Entry look(const std::string& name, bool follow = false) const;
   /// All names in this directory but "." and "..", sorted.
   [[nodiscard]] std::vector<std::string> names() const;
   /// A directory in this one. A link to a directory is followed only if `follow` says so.

@@ -12,10 +12,16 @@
 namespace pki {
 namespace {
 
-// Nothing where there is none: also if it went away between two looks.
-std::optional<Certificate> find_certificate(const Directory& leaves, const std::string& name) {
-  if (leaves.look(name).kind != EntryKind::directory) return std::nullopt;
-  const Directory directory = leaves.open_directory(name, false);
+// Nothing where there is none.
+std::optional<Certificate> find_certificate(const Directory& leaves, const std::string& name,
+                                            bool follow) {
+  const bool is_link = leaves.look(name, false).kind == EntryKind::link;
+  if (is_link && !follow) return std::nullopt;
+  if (leaves.look(name, follow).kind != EntryKind::directory) return std::nullopt;
+  const Directory directory = leaves.open_directory(name, follow);
+  if (is_link && directory.open_directory("..", false).identity() == leaves.identity()) {
+    return std::nullopt;
+  }
   if (directory.look(leaf_certificate_name).kind == EntryKind::absent) return std::nullopt;
   return read_certificate_at({&directory, leaf_certificate_name}, false);
 }
@@ -24,12 +30,12 @@ std::optional<Certificate> find_certificate(const Directory& leaves, const std::
 
 void for_each_leaf(const Directory& leaves, std::span<const Certificate> roots,
                    const std::function<void(StoredLeaf)>& visit,
-                   const std::function<void(const std::string&)>& warn) {
+                   const std::function<void(const std::string&)>& warn, bool follow) {
   for (const std::string& name : leaves.names()) {
     if (name.starts_with('.')) continue;
     std::optional<Certificate> certificate;
     try {
-      certificate = find_certificate(leaves, name);
+      certificate = find_certificate(leaves, name, follow);
     } catch (const Error& error) {
       warn(fmt::format("{} is passed over: {}", leaves.path_of(name), error.what()));
     }

@@ -19,11 +19,12 @@ struct StoredLeaf {
 };
 
 /// Calls `visit` for each leaf of `roots` in a directory of `leaves`, in the order of their names.
-/// Links and names that begin with a dot are passed over; so are directories without a certificate,
-/// with one of another root, or with a CA's. `warn` gets a line for each that cannot be read, or is
-/// damaged: it may be a leaf's.
+/// Names that begin with a dot are passed over; so are directories without a certificate, with one
+/// of another root, or with a CA's, and links, unless `follow` says otherwise: then only those that
+/// are second names of directories in `leaves`. `warn` gets a line for each that cannot be read, or
+/// is damaged: it may be a leaf's.
 void for_each_leaf(const Directory& leaves, std::span<const Certificate> roots,
                    const std::function<void(StoredLeaf)>& visit,
-                   const std::function<void(const std::string&)>& warn);
+                   const std::function<void(const std::string&)>& warn, bool follow = false);
 
 }  // namespace pki

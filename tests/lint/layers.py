@@ -17,7 +17,7 @@ PUBLIC = {
     "error": "base", "handle": "base", "secret": "base",
     "names": "x509", "key": "x509", "certificate": "x509", "profile": "x509", "issuer": "x509",
     "pkcs12": "x509", "inspection": "x509",
-    "file": "base", "report": "base", "ca": "store", "export": "store", "leaf": "store",
+    "file": "base", "report": "base", "ca": "store", "export": "store", "leaf": "store", "listing": "store",
     "snippets": "postgres", "probe": "postgres",
 }
 
