@@ -9,6 +9,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -64,9 +65,13 @@ class Listing {
 
   /// The roots in their file's order, then the leaves in that of their names.
   [[nodiscard]] std::span<const Listed> on_disk() const noexcept;
-  /// The others that the ledger knows, the oldest first: missing, revoked, expired or superseded.
-  /// Reads the ledger once more, in constant memory. Throws Error.
+  /// What only the ledger knows, and has not ended: missing or revoked, the oldest first. Reads the
+  /// ledger once more. Throws Error.
   void for_each_off_disk(const std::function<void(const Listed&)>& visit) const;
+  /// What only the ledger knows and is over: superseded, expired, or expired after it was revoked.
+  /// The same applies.
+  void for_each_past(const std::function<void(const Listed&)>& visit) const;
+  [[nodiscard]] std::uint64_t past_count() const noexcept;
 
   /// Nothing if there is none.
   [[nodiscard]] const std::optional<std::filesystem::path>& ledger() const noexcept;

@@ -39,13 +39,16 @@ std::string_view kind_of(const Listed& one) {
   return one.file.empty() ? "" : "other";
 }
 
-std::string date(Instant instant) { return text(instant).substr(0, 10); }
+// The text, blanks up to the width, and two more.
+void add_column(std::string& row, std::string_view text, std::size_t width) {
+  row += text;
+  row.append(std::max(width, text.size()) - text.size() + 2, ' ');
+}
 
 constexpr std::size_t bar_cells = 10;
 
-// How much of its lifetime a certificate has left; blank where that is not known.
+// How much of its lifetime a certificate has left.
 std::string bar(const Listed& one, Instant now) {
-  if (!one.not_before.has_value()) return std::string(bar_cells + 2, ' ');
   const double lifetime = static_cast<double>((one.not_after - *one.not_before).count());
   const double left = static_cast<double>((one.not_after - now).count());
   const double share = lifetime > 0 ? std::clamp(left / lifetime, 0.0, 1.0) : 0.0;
@@ -67,6 +70,17 @@ std::string shown_sans(const std::vector<std::string>& sans) {
 
 std::string dump(const nlohmann::ordered_json& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// A JSON string; of the usual kind without the library's help.
+std::string json_string(std::string_view text) {
+  const bool is_plain = std::ranges::all_of(
+      text, [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
+  if (!is_plain) return dump(std::string(text));
+  std::string out = "\"";
+  out += text;
+  out += '"';
+  return out;
 }
 
 // Label values are UTF-8. What is not, or would not print, comes as on a terminal: replacement
@@ -109,21 +123,36 @@ std::string shown_name(std::string_view name) {
 std::string table_head(const TableStyle& style) {
   return fmt::format("{:<{}}  {:<6}  {:<17}  {:<10}  {:>6}{}  {:<32}  {}\n", "NAME",
                      style.name_width, "KIND", "STATUS", "EXPIRES", "DAYS",
-                     style.has_bar ? std::string(bar_cells + 3, ' ') : "", "SERIAL", "NAMES");
+                     style.has_bar ? std::string(bar_cells + 4, ' ') : "", "SERIAL", "NAMES");
 }
 
 std::string table_row(const Listed& one, const TableStyle& style, Instant now) {
   const std::string_view begin = style.may_colour ? colour(one.status) : "";
   const std::string_view end = begin.empty() ? "" : "\x1b[0m";
   const std::string_view kind = kind_of(one);
-  std::string row =
-      fmt::format("{:<{}}  {:<6}  {}{:<17}{}  {:<10}  {:>6}", shown_name(one.name),
-                  style.name_width, kind.empty() ? "-" : kind, begin, phrase(one.status), end,
-                  date(one.not_after), days_left(one, now).count());
-  if (style.has_bar) row += fmt::format(" {}{}{}", begin, bar(one, now), end);
-  row += fmt::format("  {:<32}  {}", one.serial.text(), shown_sans(one.sans));
+  const std::string days = std::to_string(days_left(one, now).count());
+  std::string row;
+  row.reserve(160);
+  add_column(row, shown_name(one.name), style.name_width);
+  add_column(row, kind.empty() ? "-" : kind, 6);
+  row += begin;
+  add_column(row, phrase(one.status), 17);
+  row += end;
+  add_column(row, std::string_view(text(one.not_after)).substr(0, 10), 10);
+  row.append(6 - std::min<std::size_t>(6, days.size()), ' ');
+  add_column(row, days, 0);
+  if (style.has_bar && one.not_before.has_value()) {
+    row += begin;
+    add_column(row, bar(one, now), 0);
+    row += end;
+  } else if (style.has_bar) {  // the ledger does not tell when it began
+    row.append(bar_cells + 4, ' ');
+  }
+  add_column(row, one.serial.text(), 32);
+  row += shown_sans(one.sans);
   row.erase(row.find_last_not_of(' ') + 1);
-  return row + '\n';
+  row += '\n';
+  return row;
 }
 
 std::string json_head(const Listing& listing) {
@@ -133,22 +162,24 @@ std::string json_head(const Listing& listing) {
                      dump(ledger), listing.is_complete());
 }
 
+// Put together here: a document of nlohmann's for each would take most of the time.
 std::string json_object(const Listed& one, Instant now) {
-  const nlohmann::ordered_json object = {
-      {"name", one.name},
-      {"kind", kind_of(one)},
-      {"status", word(one.status)},
-      {"names", one.sans},
-      {"serial", one.serial.text()},
-      {"not_before", one.not_before.has_value() ? text(*one.not_before) : ""},
-      {"not_after", text(one.not_after)},
-      {"days_left", days_left(one, now).count()},
-      {"certificate", one.file.empty() ? "" : full_path(one.file).string()},
-      {"in_ledger", one.is_recorded},
-      {"revoked_at", one.revoked_at.has_value() ? text(*one.revoked_at) : ""},
-      {"revocation_reason", one.revocation_reason},
-  };
-  return "\n    " + dump(object);
+  std::string sans;
+  for (const std::string& san : one.sans) sans += (sans.empty() ? "" : ",") + json_string(san);
+  std::string out = "\n    {\"name\":";
+  out += json_string(one.name);
+  out += ",\"kind\":" + json_string(kind_of(one));
+  out += ",\"status\":" + json_string(word(one.status));
+  out += ",\"names\":[" + sans + "]";
+  out += ",\"serial\":" + json_string(one.serial.text());
+  out += ",\"not_before\":" + json_string(one.not_before.has_value() ? text(*one.not_before) : "");
+  out += ",\"not_after\":" + json_string(text(one.not_after));
+  out += ",\"days_left\":" + std::to_string(days_left(one, now).count());
+  out += ",\"certificate\":" + json_string(one.file.empty() ? "" : full_path(one.file).string());
+  out += std::string(",\"in_ledger\":") + (one.is_recorded ? "true" : "false");
+  out += ",\"revoked_at\":" + json_string(one.revoked_at.has_value() ? text(*one.revoked_at) : "");
+  out += ",\"revocation_reason\":" + json_string(one.revocation_reason) + "}";
+  return out;
 }
 
 std::string json_tail(const Listing& listing) {
@@ -178,6 +209,7 @@ std::string prometheus_text(const Listing& listing, std::span<const Listed> show
                      "# HELP pki_certificates How many certificates have each status.\n"
                      "# TYPE pki_certificates gauge\n";
   for (std::size_t i = 0; i < all_list_statuses.size(); ++i) {
+    if (all_list_statuses[i] == Listed::Status::superseded) continue;  // not looked for
     text += fmt::format("pki_certificates{{status=\"{}\"}} {}\n", word(all_list_statuses[i]),
                         counts[i]);
   }

@@ -7,38 +7,38 @@
 namespace pki {
 namespace {
 
-// The number that digits make; -1 where there is something else.
-int number_of(std::string_view digits) {
-  int number = 0;
-  for (const char c : digits) {
-    if (c < '0' || c > '9') return -1;
-    number = 10 * number + (c - '0');
+// Reads as many digits as `number` is to have; false where there is something else.
+bool take_number(std::string_view& text, std::size_t digits, unsigned& number) {
+  number = 0;
+  for (const char c : text.substr(0, digits)) {
+    const unsigned digit = static_cast<unsigned>(c) - '0';
+    if (digit > 9) return false;
+    number = 10 * number + digit;
   }
-  return number;
+  text.remove_prefix(digits);
+  return true;
 }
 
 // ASN.1's UTCTime or GeneralizedTime: YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ.
 std::optional<Instant> parse_time(std::string_view text) {
   constexpr std::size_t short_size = 13;
   constexpr std::size_t long_size = 15;
-  if ((text.size() != short_size && text.size() != long_size) || text.back() != 'Z') {
+  const bool is_short = text.size() == short_size;
+  if ((!is_short && text.size() != long_size) || text.back() != 'Z') return std::nullopt;
+  unsigned year = 0;
+  unsigned month = 0;
+  unsigned day = 0;
+  unsigned hour = 0;
+  unsigned minute = 0;
+  unsigned second = 0;
+  if (!take_number(text, is_short ? 2 : 4, year) || !take_number(text, 2, month) ||
+      !take_number(text, 2, day) || !take_number(text, 2, hour) || !take_number(text, 2, minute) ||
+      !take_number(text, 2, second)) {
     return std::nullopt;
   }
-  const std::size_t year_size = text.size() - (short_size - 2);
-  int year = number_of(text.substr(0, year_size));
-  if (year < 0) return std::nullopt;
-  if (year_size == 2) year += year < 50 ? 2000 : 1900;  // RFC 5280 4.1.2.5.1
-  text.remove_prefix(year_size);
-  std::array<int, 5> parts{};
-  for (int& part : parts) {
-    part = number_of(text.substr(0, 2));
-    if (part < 0) return std::nullopt;
-    text.remove_prefix(2);
-  }
-  const auto [month, day, hour, minute, second] = parts;
-  const std::chrono::year_month_day date{std::chrono::year{year},
-                                         std::chrono::month{static_cast<unsigned>(month)},
-                                         std::chrono::day{static_cast<unsigned>(day)}};
+  if (is_short) year += year < 50 ? 2000 : 1900;  // RFC 5280 4.1.2.5.1
+  const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(year)},
+                                         std::chrono::month{month}, std::chrono::day{day}};
   if (!date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
   return std::chrono::sys_days{date} + std::chrono::hours{hour} + std::chrono::minutes{minute} +
          std::chrono::seconds{second};
@@ -50,6 +50,17 @@ std::string_view common_name_in(std::string_view subject) {
   if (at == std::string_view::npos) return {};
   const std::string_view name = subject.substr(at + label.size());
   return name.substr(0, name.find('/'));
+}
+
+LedgerEntry empty_entry() {
+  return {.status = LedgerEntry::Status::valid,
+          .not_after = {},
+          .revoked_at = {},
+          .reason = {},
+          .serial = *SerialNumber::parse("00"),
+          .subject = {},
+          .common_name = {},
+          .offset = 0};
 }
 
 // What is wrong with a line; nullptr where `entry` has got it all.
@@ -100,14 +111,7 @@ bool read_ledger(const Directory& directory, const std::string& name,
                  const std::function<void(const std::string&)>& warn) {
   constexpr std::uint64_t most_warnings = 10;
   std::uint64_t unreadable = 0;
-  LedgerEntry entry{.status = LedgerEntry::Status::valid,
-                    .not_after = {},
-                    .revoked_at = {},
-                    .reason = {},
-                    .serial = *SerialNumber::parse("00"),
-                    .subject = {},
-                    .common_name = {},
-                    .offset = 0};
+  LedgerEntry entry = empty_entry();
   const bool is_there = directory.read_lines(name, [&](const Directory::TextLine& line) {
     if (line.text.starts_with('#')) return;  // a comment, to OpenSSL too
     const char* const fault = parse(line, entry);
@@ -122,6 +126,17 @@ bool read_ledger(const Directory& directory, const std::string& name,
     warn(fmt::format("{}: {} lines in all cannot be read", directory.path_of(name), unreadable));
   }
   return is_there;
+}
+
+void read_ledger_at(std::span<const std::uint64_t> offsets, const Directory& directory,
+                    const std::string& name, const std::function<void(const LedgerEntry&)>& visit) {
+  if (offsets.empty()) return;
+  LedgerEntry entry = empty_entry();
+  directory.read_lines(name, [&](const Directory::TextLine& line) {
+    while (!offsets.empty() && offsets.front() < line.offset) offsets = offsets.subspan(1);
+    if (offsets.empty() || offsets.front() != line.offset) return;
+    if (parse(line, entry) == nullptr) visit(entry);
+  });
 }
 
 }  // namespace pki

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -34,5 +35,9 @@ struct LedgerEntry {
 bool read_ledger(const Directory& directory, const std::string& name,
                  const std::function<void(const LedgerEntry&)>& visit,
                  const std::function<void(const std::string&)>& warn);
+
+/// The same for the lines at these offsets, in ascending order, and no others.
+void read_ledger_at(std::span<const std::uint64_t> offsets, const Directory& directory,
+                    const std::string& name, const std::function<void(const LedgerEntry&)>& visit);
 
 }  // namespace pki

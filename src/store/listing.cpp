@@ -28,19 +28,88 @@ struct SerialHash {
 
 std::uint64_t hash_of(std::string_view subject) { return std::hash<std::string_view>{}(subject); }
 
+// Of each subject the newest line, by its offset in the ledger. Subjects are known by their hashes:
+// a ledger may have a million of them.
+class NewestLines {
+ public:
+  void set(std::uint64_t subject, std::uint64_t offset) {
+    if (4 * used_ >= 3 * slots_.size()) grow();
+    Slot& slot = find(subject);
+    if (slot.offset == unused) ++used_;
+    slot = {subject, offset};
+  }
+  void forget(std::uint64_t subject) {
+    if (slots_.empty()) return;
+    Slot& slot = find(subject);
+    if (slot.offset != unused) slot.offset = forgotten;
+  }
+  /// In ascending order; nothing is left here.
+  std::vector<std::uint64_t> take_offsets() {
+    std::vector<std::uint64_t> offsets;
+    offsets.reserve(used_);
+    for (const Slot& slot : slots_) {
+      if (slot.offset < forgotten) offsets.push_back(slot.offset);
+    }
+    slots_ = {};
+    std::ranges::sort(offsets);
+    return offsets;
+  }
+
+ private:
+  static constexpr std::uint64_t unused = UINT64_MAX;
+  static constexpr std::uint64_t forgotten = unused - 1;
+  struct Slot {
+    std::uint64_t subject = 0;
+    std::uint64_t offset = unused;
+  };
+
+  // Where it is, or would be: there is always an unused slot.
+  Slot& find(std::uint64_t subject) {
+    std::size_t at = subject % slots_.size();
+    while (slots_[at].offset != unused && slots_[at].subject != subject) {
+      at = (at + 1) % slots_.size();
+    }
+    return slots_[at];
+  }
+  void grow() {
+    std::vector<Slot> old(std::max<std::size_t>(1024, 2 * slots_.size()));
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.offset != unused) find(slot.subject) = slot;
+    }
+  }
+
+  std::vector<Slot> slots_;  // a power of two
+  std::size_t used_ = 0;
+};
+
 // A host's name as that of its directory.
 std::string as_directory_name(std::string name) {
   if (name.starts_with('*')) name.front() = '_';
   return name;
 }
 
-}  // namespace
+Listed unknown_to_the_disk() {
+  return {.status = Listed::Status::missing,
+          .name = {},
+          .profile = {},
+          .sans = {},
+          .serial = *SerialNumber::parse("00"),
+          .not_before = {},
+          .not_after = {},
+          .file = {},
+          .is_recorded = true,
+          .revoked_at = {},
+          .revocation_reason = {}};
+}
 
 // Who a certificate on the disk is for.
 struct Holder {
   std::string subject;
   std::string own_name;  // how its directory is called, unless somebody renamed it
 };
+
+}  // namespace
 
 struct Listing::State {
   CaFiles files;
@@ -50,8 +119,9 @@ struct Listing::State {
   std::unordered_multimap<SerialNumber, std::size_t, SerialHash> by_serial;  // copies have one
   std::optional<std::filesystem::path> ledger;
   std::uint64_t ledger_size = 0;  // before the directories were looked at
-  // Of each subject that is valid and not on the disk, by its hash: where its newest line is.
-  std::unordered_map<std::uint64_t, std::uint64_t> missing;
+  // Of what is not on the disk: where the lines of those are that are missing or revoked.
+  std::vector<std::uint64_t> off_disk;
+  std::uint64_t past_count = 0;
   std::vector<std::string> warnings;
   bool is_complete = true;
 
@@ -61,7 +131,8 @@ struct Listing::State {
   void find_certificates();
   void read_ledger();
   void judge(std::optional<std::chrono::days> window);
-  [[nodiscard]] Listed::Status status_off_disk(const LedgerEntry& entry) const;
+  void show(const LedgerEntry& entry, Listed& one,
+            const std::function<void(const Listed&)>& visit) const;
 };
 
 void Listing::State::pass_over(const std::string& line) {
@@ -121,27 +192,31 @@ void Listing::State::find_certificates() {
 void Listing::State::read_ledger() {
   std::unordered_set<std::uint64_t> subjects_on_disk;
   for (const Holder& holder : holders) subjects_on_disk.insert(hash_of(holder.subject));
+  NewestLines missing;
+  std::vector<std::uint64_t> revoked;
   const auto visit = [&](const LedgerEntry& entry) {
+    const bool is_revoked = entry.status == LedgerEntry::Status::revoked;
     auto [found, end] = by_serial.equal_range(entry.serial);
     if (found != end) {
       for (; found != end; ++found) {
         Listed& one = on_disk[found->second];
         one.is_recorded = true;
-        if (entry.status != LedgerEntry::Status::revoked) continue;
+        if (!is_revoked) continue;
         one.revoked_at = entry.revoked_at;
         one.revocation_reason = entry.reason;
       }
       return;
     }
-    // What came meanwhile may be in a directory by now.
+    if (entry.offset >= ledger_size) return;  // it may be in a directory by now
+    ++past_count;                             // if it is not found to be one of the others
+    const bool has_ended = entry.not_after < now;
     const std::uint64_t subject = hash_of(entry.subject);
-    if (entry.offset >= ledger_size || subjects_on_disk.contains(subject)) return;
-    if (entry.status == LedgerEntry::Status::valid && entry.not_after >= now &&
-        !entry.common_name.starts_with(root_name)) {
-      missing[subject] = entry.offset;
-    } else {
-      missing.erase(subject);
+    if (!is_revoked && !has_ended && !entry.common_name.starts_with(root_name)) {
+      if (!subjects_on_disk.contains(subject)) missing.set(subject, entry.offset);
+      return;
     }
+    missing.forget(subject);
+    if (!has_ended && is_revoked) revoked.push_back(entry.offset);
   };
   const auto warn = [&](const std::string& line) { warnings.push_back(line); };
   try {
@@ -151,6 +226,11 @@ void Listing::State::read_ledger() {
   } catch (const Error& error) {
     pass_over(fmt::format("the ledger is passed over: {}", error.what()));
   }
+  off_disk = missing.take_offsets();
+  const auto middle = static_cast<std::ptrdiff_t>(off_disk.size());
+  off_disk.insert(off_disk.end(), revoked.begin(), revoked.end());
+  std::ranges::inplace_merge(off_disk, off_disk.begin() + middle);
+  past_count -= off_disk.size();
 }
 
 void Listing::State::judge(std::optional<std::chrono::days> window) {
@@ -182,12 +262,17 @@ void Listing::State::judge(std::optional<std::chrono::days> window) {
   }
 }
 
-Listed::Status Listing::State::status_off_disk(const LedgerEntry& entry) const {
-  if (entry.status == LedgerEntry::Status::revoked) return Listed::Status::revoked;
-  if (entry.not_after < now) return Listed::Status::expired;
-  const auto newest = missing.find(hash_of(entry.subject));
-  return newest != missing.end() && newest->second == entry.offset ? Listed::Status::missing
-                                                                   : Listed::Status::superseded;
+void Listing::State::show(const LedgerEntry& entry, Listed& one,
+                          const std::function<void(const Listed&)>& visit) const {
+  const bool is_root = entry.common_name.starts_with(root_name);
+  one.profile = is_root ? std::optional(profiles::root) : std::nullopt;
+  one.name =
+      as_directory_name(std::string(entry.common_name.empty() ? entry.subject : entry.common_name));
+  one.serial = entry.serial;
+  one.not_after = entry.not_after;
+  one.revoked_at = entry.revoked_at;
+  one.revocation_reason = entry.reason;
+  visit(one);
 }
 
 Listing::Listing(const CaFiles& files, Instant now, std::optional<std::chrono::days> window) {
@@ -210,33 +295,36 @@ std::span<const Listed> Listing::on_disk() const noexcept { return state_->on_di
 
 void Listing::for_each_off_disk(const std::function<void(const Listed&)>& visit) const {
   if (!state_->ledger.has_value()) return;
-  Listed one{.status = Listed::Status::missing,
-             .name = {},
-             .profile = {},
-             .sans = {},
-             .serial = *SerialNumber::parse("00"),
-             .not_before = {},
-             .not_after = {},
-             .file = {},
-             .is_recorded = true,
-             .revoked_at = {},
-             .revocation_reason = {}};
-  const auto show = [&](const LedgerEntry& entry) {
-    if (entry.offset >= state_->ledger_size || state_->by_serial.contains(entry.serial)) return;
-    const bool is_root = entry.common_name.starts_with(root_name);
-    one.status = state_->status_off_disk(entry);
-    one.profile = is_root ? std::optional(profiles::root) : std::nullopt;
-    one.name = entry.common_name.empty() ? entry.subject : entry.common_name;
-    if (one.name.starts_with('*')) one.name.front() = '_';
-    one.serial = entry.serial;
-    one.not_after = entry.not_after;
-    one.revoked_at = entry.revoked_at;
-    one.revocation_reason = entry.reason;
-    visit(one);
-  };
   const Directory directory = Directory::open(state_->ledger->parent_path());
+  Listed one = unknown_to_the_disk();
+  read_ledger_at(state_->off_disk, directory, state_->ledger->filename().string(),
+                 [&](const LedgerEntry& entry) {
+                   one.status = entry.status == LedgerEntry::Status::revoked
+                                    ? Listed::Status::revoked
+                                    : Listed::Status::missing;
+                   state_->show(entry, one, visit);
+                 });
+}
+
+void Listing::for_each_past(const std::function<void(const Listed&)>& visit) const {
+  if (!state_->ledger.has_value()) return;
+  const Directory directory = Directory::open(state_->ledger->parent_path());
+  Listed one = unknown_to_the_disk();
+  std::span<const std::uint64_t> others = state_->off_disk;
+  const auto show = [&](const LedgerEntry& entry) {
+    while (!others.empty() && others.front() < entry.offset) others = others.subspan(1);
+    const bool is_other = !others.empty() && others.front() == entry.offset;
+    if (is_other || entry.offset >= state_->ledger_size) return;
+    if (state_->by_serial.contains(entry.serial)) return;
+    one.status = entry.status == LedgerEntry::Status::revoked ? Listed::Status::revoked
+                 : entry.not_after < state_->now              ? Listed::Status::expired
+                                                              : Listed::Status::superseded;
+    state_->show(entry, one, visit);
+  };
   pki::read_ledger(directory, state_->ledger->filename().string(), show, [](const std::string&) {});
 }
+
+std::uint64_t Listing::past_count() const noexcept { return state_->past_count; }
 
 const std::optional<std::filesystem::path>& Listing::ledger() const noexcept {
   return state_->ledger;

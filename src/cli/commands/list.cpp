@@ -62,17 +62,12 @@ bool Request::is_ending(const Listed& one) const {
   return !one.file.empty() && (one.status == Status::expiring || one.status == Status::expired);
 }
 
-// Something is over when nobody need do anything about it any more.
-bool is_over(const Listed& one, Instant now) {
-  return one.status == Listed::Status::superseded || (one.file.empty() && one.not_after < now);
-}
-
 bool Request::wants(const Listed& one) const {
   if (kind.has_value() && (!one.profile.has_value() || one.profile->name != kind->name)) {
     return false;
   }
   if (window.has_value()) return is_ending(one);
-  return all || !is_over(one, now);
+  return all || one.status != Listed::Status::superseded;
 }
 
 Order parse_order(const std::string& text) {
@@ -116,7 +111,7 @@ Request parse(const Arguments& arguments, const Output& output) {
 // What was found, for the exit status and for what a person may do next.
 struct Tally {
   std::array<std::size_t, all_list_statuses.size()> counts{};  // of what was wanted, no roots
-  std::size_t over = 0;                                        // not wanted for that
+  std::uint64_t over = 0;                                      // not wanted for that
   bool root_is_ending = false;
   bool leaf_is_ending = false;
 
@@ -132,7 +127,7 @@ Tally for_each_wanted(const Request& request, const Listing& listing,
   std::vector<Listed> held;
   const auto take = [&](const Listed& one) {
     if (!request.wants(one)) {
-      tally.over += is_over(one, request.now) ? 1 : 0;
+      if (one.status == Listed::Status::superseded) ++tally.over;
       return;
     }
     if (!one.is_root()) ++tally.counts[static_cast<std::size_t>(one.status)];
@@ -146,6 +141,11 @@ Tally for_each_wanted(const Request& request, const Listing& listing,
   };
   std::ranges::for_each(listing.on_disk(), take);
   listing.for_each_off_disk(take);
+  if (request.all) {
+    listing.for_each_past(take);
+  } else {
+    tally.over += listing.past_count();
+  }
   // Roots stay first.
   std::ranges::stable_sort(held, [&](const Listed& a, const Listed& b) {
     if (a.is_root() != b.is_root()) return a.is_root();
@@ -193,7 +193,7 @@ std::string next_steps(const Request& request, const Tally& tally, const Listing
     out += "There is no ledger yet: the next certificate begins one.\n";
   }
   if (tally.over > 0 && !request.window.has_value() && !request.kind.has_value()) {
-    out += fmt::format("{} more {} over:\n  pki list --all{}\n", tally.over,
+    out += fmt::format("{} more {} superseded or expired:\n  pki list --all{}\n", tally.over,
                        tally.over == 1 ? "is" : "are", where);
   }
   return out.empty() ? out : "\n" + out;
@@ -251,6 +251,8 @@ Tally print(const Request& request, const Listing& listing, const Arguments& arg
 Exit list(const Arguments& arguments, Output& output) {
   const Request request = parse(arguments, output);
   const CaFiles files = ca_files(arguments);
+  output.detail(fmt::format("reading {}, the directories in {} and {}", files.certificate.string(),
+                            files.leaves.string(), files.ledger().string()));
   const Listing listing(files, request.now, request.window);
   for (const std::string& line : listing.warnings()) output.warning(line);
   const Tally tally = print(request, listing, arguments, output);
