@@ -112,6 +112,27 @@ TEST_CASE("ledger reader: lines of OpenSSL's making, and lines of nobody's") {
   }
 }
 
+TEST_CASE("ledger reader: some lines only") {
+  const test::TemporaryDirectory home;
+  const Directory directory = Directory::open(home.path());
+  std::string contents;
+  std::vector<std::uint64_t> offsets;
+  for (int i = 10; i < 99; ++i) {
+    offsets.push_back(contents.size());
+    contents += "V\t281224040506Z\t\t" + std::to_string(i) + "\tunknown\t/CN=a\nnothing\n";
+  }
+  test::write_file(home.path() / "index", contents);
+  const auto read_at = [&](std::vector<std::uint64_t> some) {
+    std::string serials;
+    read_ledger_at(some, directory, "index",
+                   [&](const LedgerEntry& entry) { serials += entry.serial.text(); });
+    return serials;
+  };
+  CHECK(read_at({}).empty());
+  CHECK(read_at({offsets[0], offsets[5], offsets[6], offsets[88]}) == "10151698");
+  CHECK(read_at({1, offsets[5], offsets[5] + 1, contents.size(), UINT64_MAX}) == "15");
+}
+
 TEST_CASE("ledger reader: a last line without its newline") {
   const std::string line = "V\t281224040506Z\t\t0A\tunknown\t/CN=a";
   Read found = read_text(line + "\n" + line);
