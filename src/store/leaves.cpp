@@ -15,9 +15,11 @@ namespace {
 // Nothing where there is none.
 std::optional<Certificate> find_certificate(const Directory& leaves, const std::string& name,
                                             bool follow) {
-  const bool is_link = leaves.look(name, false).kind == EntryKind::link;
-  if (is_link && !follow) return std::nullopt;
-  if (leaves.look(name, follow).kind != EntryKind::directory) return std::nullopt;
+  const EntryKind kind = leaves.look(name).kind;
+  const bool is_link = kind == EntryKind::link;
+  const bool leads_to_directory =
+      is_link && follow && leaves.look(name, true).kind == EntryKind::directory;
+  if (kind != EntryKind::directory && !leads_to_directory) return std::nullopt;
   const Directory directory = leaves.open_directory(name, follow);
   if (is_link && directory.open_directory("..", false).identity() == leaves.identity()) {
     return std::nullopt;
