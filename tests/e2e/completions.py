@@ -227,6 +227,7 @@ class Cases:
             ("", "--ca-key"),
             ("issue", "--ca-cert"),
             ("config", "--ca-cert"),
+            ("list", "--ca-cert"),
             ("config psql", "--server-ca"),
             ("export", "--password-file"),
             ("export NAME", "--ca-cert"),
@@ -238,7 +239,7 @@ class Cases:
                 self.offers(f"{line}sp", {"spare root.pem"})
 
     def test_directories(self):
-        for option in ["--out", "issue --out", "config psql --out", "export --to", "export n --out"]:
+        for option in ["--out", "issue --out", "list --out", "config psql --out", "export --to", "export n --out"]:
             for separator in self.path_separators:
                 self.offers(f"pki {option}{separator}", DIRECTORIES)
                 self.offers(f"pki {option}{separator}c", {"certs"})
@@ -248,6 +249,7 @@ class Cases:
             "--domains",
             "--ip-addresses",
             "--days",
+            "list --expiring",
             "--user",
             "config --user",
             "config --dbname",
