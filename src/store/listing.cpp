@@ -126,8 +126,8 @@ struct Listing::State {
   bool is_complete = true;
 
   void pass_over(const std::string& line);
-  void add(const Certificate& certificate, const std::string& name,
-           const std::filesystem::path& file);
+  void add(const Certificate& certificate, const std::optional<Profile>& profile,
+           const std::string& name, const std::filesystem::path& file);
   void find_certificates();
   void read_ledger();
   void judge(std::optional<std::chrono::days> window);
@@ -140,15 +140,15 @@ void Listing::State::pass_over(const std::string& line) {
   is_complete = false;
 }
 
-void Listing::State::add(const Certificate& certificate, const std::string& name,
-                         const std::filesystem::path& file) {
+void Listing::State::add(const Certificate& certificate, const std::optional<Profile>& profile,
+                         const std::string& name, const std::filesystem::path& file) {
   const Validity validity = certificate.validity();
   PresentedNames presented = presented_names(certificate);
   std::vector<std::string> sans = std::move(presented.dns);
   std::ranges::move(presented.addresses, std::back_inserter(sans));
   on_disk.push_back({.status = Listed::Status::valid,
                      .name = name,
-                     .profile = profile_of(certificate),
+                     .profile = profile,
                      .sans = std::move(sans),
                      .serial = certificate.serial(),
                      .not_before = validity.not_before,
@@ -172,7 +172,7 @@ void Listing::State::find_certificates() {
   const std::vector<Certificate> roots = read_bundle(files.certificate);
   for (const Certificate& root : roots) {
     const std::string name = root.common_name();
-    add(root, name.empty() ? root.subject() : name, files.certificate);
+    add(root, profiles::root, name.empty() ? root.subject() : name, files.certificate);
   }
   const Directory leaves = Directory::open(files.leaves);
   const auto warn = [&](const std::string& line) { pass_over(line); };
@@ -181,7 +181,8 @@ void Listing::State::find_certificates() {
       [&](const StoredLeaf& leaf) {
         const std::filesystem::path directory = leaves.path_of(leaf.name);
         try {
-          add(leaf.certificate, leaf.name, directory / leaf_certificate_name);
+          add(leaf.certificate, profile_of(leaf.certificate), leaf.name,
+              directory / leaf_certificate_name);
         } catch (const Error& error) {
           pass_over(fmt::format("{} is passed over: {}", directory.string(), error.what()));
         }
