@@ -72,7 +72,7 @@ _pki() {
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
         --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd | \
-            --warn-days | --timeout)
+            --warn-days | --timeout | --expiring)
             return
             ;;
         --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
@@ -100,13 +100,19 @@ _pki() {
         --profile)
             words='server client peer'
             ;;
+        --kind)
+            words='server client peer'
+            ;;
+        --sort)
+            words='name expiry'
+            ;;
         --format)
             words='pk8 p12 der fullchain libpq'
             ;;
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue check config export' command=issue
+            local commands='issue list check config export' command=issue
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -118,6 +124,10 @@ _pki() {
                 issue)
                     words+=' --domains --ip-addresses --user --profile --owner --ca-cert --ca-key'
                     words+=' --ca-alg --key-type --days --out --json --quiet --verbose'
+                    ;;
+                list)
+                    words+=' --expiring --kind --sort --all --prometheus --ca-cert --out'
+                    words+=' --json --quiet --verbose'
                     ;;
                 check)
                     words+=' --ca-cert --name --cert --key --as --out --direct'

@@ -1,6 +1,7 @@
 // An X.509 certificate (RFC 5280), read-only, and the values it is made of.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -46,6 +47,11 @@ struct Validity {
   [[nodiscard]] std::chrono::seconds length() const noexcept {
     return not_after - not_before + std::chrono::seconds{1};
   }
+  /// Less than 30 days, or than a third of a short certificate's lifetime, are left.
+  [[nodiscard]] bool is_expiring(Instant now) const noexcept {
+    constexpr std::chrono::seconds window = std::chrono::days{30};
+    return not_after - now < std::min(window, length() / 3);
+  }
 
   friend bool operator==(const Validity&, const Validity&) noexcept = default;
 };
@@ -58,6 +64,10 @@ class SerialNumber {
   static SerialNumber generate();
   /// Big-endian, without leading zeros. Throws Error for none, or more than 20.
   static SerialNumber from_bytes(std::span<const std::uint8_t> bytes);
+
+  /// What text() writes, in upper or lower case; leading zeros are dropped. Nothing for anything
+  /// else.
+  static std::optional<SerialNumber> parse(std::string_view text) noexcept;
 
   [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept {
     return {bytes_.data(), size_};
@@ -107,6 +117,8 @@ class Certificate {
   /// The subject as OpenSSL's index writes it: "/CN=bouncerhost".
   [[nodiscard]] std::string subject() const;
   [[nodiscard]] bool is_ca() const noexcept;
+  /// Whether its issuer's name and key identifier are those of `issuer`: cheap, and no proof.
+  [[nodiscard]] bool names_issuer(const Certificate& issuer) const;
   /// Whether it names `issuer` and bears the signature of its key.
   [[nodiscard]] bool is_signed_by(const Certificate& issuer) const;
   /// Without an extended key usage extension a certificate serves for everything.

@@ -17,7 +17,8 @@ namespace pki::cli {
 namespace {
 
 // A subcommand is the first bare word; without one it is the first row.
-constexpr std::array commands = {&issue_command, &check_command, &config_command, &export_command};
+constexpr std::array commands = {&issue_command, &list_command, &check_command, &config_command,
+                                 &export_command};
 
 constexpr Option common_options[] = {
     {"help", "", "print this and exit (also -h)"},
@@ -86,8 +87,8 @@ std::string help(const Command& command) {
   out +=
       "\n"
       "Exit status: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 the certificate\n"
-      "is there but expires soon or has expired (issue), or there is a problem (check; 1\n"
-      "is also what could not be told).\n"
+      "is there but expires soon or has expired (issue; list --expiring), or there is a\n"
+      "problem (check; 1 is also what could not be told).\n"
       "The manual: man pki\n";
   return out;
 }

@@ -51,6 +51,9 @@ class Output {
   void snippet(std::string_view name, std::string_view snippet);
 
   [[nodiscard]] Instant now() const { return environment_.now; }
+  [[nodiscard]] bool is_terminal() const { return environment_.out_is_terminal; }
+  [[nodiscard]] bool may_colour() const { return environment_.may_colour; }
+  [[nodiscard]] bool is_quiet() const { return verbosity_ == Verbosity::quiet; }
 
   /// Throws Error if stdout did not take all that was written to it.
   void finish();

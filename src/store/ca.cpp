@@ -24,8 +24,6 @@ using std::chrono::days;
 // made.
 constexpr std::chrono::minutes backdate{5};
 
-constexpr days renewal_window{30};
-
 // OpenSSL's default limit for the peer's certificates in a handshake (max_cert_list).
 constexpr std::size_t largest_handshake = std::size_t{100} * 1024;
 
@@ -133,12 +131,6 @@ std::vector<std::string> differences(const LeafRequest& request, const Certifica
   return found;
 }
 
-bool is_expiring(const Validity& validity, Instant now) {
-  const std::chrono::seconds window =
-      std::min<std::chrono::seconds>(renewal_window, validity.length() / 3);
-  return validity.not_after - now < window;
-}
-
 }  // namespace
 
 namespace {
@@ -177,9 +169,9 @@ struct Ca::State {
         leaves(Directory::open(files.leaves)),
         root_pair({&certificate_directory, file_name(files.certificate)},
                   {&key_directory, file_name(files.key)}),
-        ledger(certificate_directory, sibling_name(files.certificate, "-index.txt")),
+        ledger(certificate_directory, files.ledger().filename().string()),
         reserved_names{file_name(files.certificate), file_name(files.key),
-                       sibling_name(files.certificate, "-index.txt"),
+                       files.ledger().filename().string(),
                        sibling_name(files.certificate, "-crl.pem")} {}
 
   void demand_distinct_names() const;
@@ -260,7 +252,7 @@ Issuer Ca::State::make_root(Instant now) const {
   const SerialNumber serial = SerialNumber::generate();
   const Profile& profile = profiles::root;
   return Issuer::self_signed(
-      {.common_name = fmt::format("minica root ca {:02x}{:02x}{:02x}", serial.bytes()[0],
+      {.common_name = fmt::format("{}{:02x}{:02x}{:02x}", root_name, serial.bytes()[0],
                                   serial.bytes()[1], serial.bytes()[2]),
        .sans = {},
        .profile = profile,
@@ -368,7 +360,7 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
                 advice);
   }
   std::vector<std::string> notes = warnings;
-  const bool expiring = is_expiring(certificate.validity(), now);
+  const bool expiring = certificate.validity().is_expiring(now);
   if (expiring && certificate.validity().not_after == root->certificate().validity().not_after) {
     notes.push_back(fmt::format("{} ends then too: a new certificate needs a new root",
                                 root_pair.certificate().path()));
