@@ -38,4 +38,15 @@ struct ServerCheck {
 /// in nowhere. Failures of the network are findings.
 [[nodiscard]] std::vector<Report> check_server(const ServerCheck& check);
 
+/// What one address of a server shows.
+struct ServedCertificate {
+  std::string address;
+  std::optional<Certificate> certificate;
+  std::string fault = {};  ///< Why there is none.
+};
+
+/// The certificate alone, at each address of the host: nothing about it is judged. Of `check` only
+/// host, port, name, direct and timeout count.
+[[nodiscard]] std::vector<ServedCertificate> served_certificates(const ServerCheck& check);
+
 }  // namespace pki

@@ -1,6 +1,7 @@
 // What a certificate is for: a table of constants.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string_view>
 
@@ -32,6 +33,10 @@ inline constexpr Profile peer{
     "peer", false, true, true, {std::chrono::years{2}, std::chrono::days{30}}};
 
 }  // namespace profiles
+
+/// Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
+/// made.
+inline constexpr std::chrono::minutes backdate{5};
 
 /// What an existing certificate is for, by its extended key usages; nothing for neither of the two.
 [[nodiscard]] inline std::optional<Profile> profile_of(const Certificate& certificate) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -18,10 +19,15 @@ struct StoredLeaf {
   std::size_t root;  // which of the roots has signed it
 };
 
+/// The leaf of one of `roots` in a directory of `leaves`. Nothing for a link, for a directory
+/// without a certificate, with one of another root, or with a CA's. Throws Error for a certificate
+/// that cannot be read, or is damaged: it may be a leaf's.
+[[nodiscard]] std::optional<StoredLeaf> find_leaf(const Directory& leaves, const std::string& name,
+                                                  std::span<const Certificate> roots);
+
 /// Calls `visit` for each leaf of `roots` in a directory of `leaves`, in the order of their names.
-/// Links and names that begin with a dot are passed over; so are directories without a certificate,
-/// with one of another root, or with a CA's. `warn` gets a line for each that cannot be read, or is
-/// damaged: it may be a leaf's.
+/// Names that begin with a dot are passed over. `warn` gets a line for each that find_leaf() throws
+/// an Error for.
 void for_each_leaf(const Directory& leaves, std::span<const Certificate> roots,
                    const std::function<void(StoredLeaf)>& visit,
                    const std::function<void(const std::string&)>& warn);

@@ -27,7 +27,7 @@ RESERVED = [
     (r'#include <openssl/ssl\.h>', ["postgres"]),
     (r'#include <sys/socket\.h>', ["postgres"]),
     (r'#include <openssl/err\.h>', ["base/openssl.cpp"]),
-    (r'#include <(fcntl\.h|sys/stat\.h|sys/file\.h|fstream)', ["store", "cli/main.cpp"]),
+    (r'#include <(fcntl\.h|sys/stat\.h|sys/file\.h|fstream)', ["store", "cli/main.cpp", "cli/shell.cpp"]),
     (r'\b(std::)?getenv\(|\benviron\b', ["cli"]),
     (r'system_clock::now|\btime\(nullptr|clock_gettime|X509_gmtime_adj|X509_time_adj', ["cli"]),
     (r'std::(cout|cerr|clog)\b', ["cli/main.cpp"]),

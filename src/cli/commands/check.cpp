@@ -40,45 +40,6 @@ constexpr Option options[] = {
     {"verbose", "", "print what is done"},
 };
 
-struct Target {
-  std::string host;
-  std::uint16_t port = 6432;
-};
-
-[[noreturn]] void refuse_host(const std::string& text) {
-  throw UsageError(fmt::format("{} names no host", quote(text)),
-                   "write HOST, HOST:PORT or [IPV6]:PORT");
-}
-
-std::string parse_host(const std::string& text) {
-  constexpr std::size_t longest_name = 253;  // RFC 1035 3.1, as text
-  const bool has_stranger = std::ranges::any_of(
-      text, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 0x7f; });
-  if (text.empty() || text.front() == '[' || text.size() > longest_name || has_stranger)
-    refuse_host(text);
-  return text;
-}
-
-// HOST, HOST:PORT, an IPv6 address, [IPv6] or [IPv6]:PORT.
-Target parse_target(const std::string& operand) {
-  std::string host = operand;
-  std::string rest;
-  const std::size_t bracket = operand.find(']');
-  if (operand.starts_with('[') && bracket != std::string::npos) {
-    host = operand.substr(1, bracket - 1);
-    rest = operand.substr(bracket + 1);
-  } else if (std::ranges::count(operand, ':') == 1) {
-    host = operand.substr(0, operand.find(':'));
-    rest = operand.substr(operand.find(':'));
-  }
-  Target target{parse_host(host)};
-  if (rest.empty()) return target;
-  if (rest.front() != ':') refuse_host(operand);
-  constexpr int last_port = 65'535;
-  target.port = static_cast<std::uint16_t>(parse_number("port", rest.substr(1), 1, last_port));
-  return target;
-}
-
 // The certificate here that the host should serve.
 void find_on_disk(ServerCheck& check, const CaFiles& files, Output& output) {
   const std::filesystem::path leaf = leaf_path(files, check.name.value_or(check.host));
@@ -117,11 +78,7 @@ Exit check(const Arguments& arguments, Output& output) {
     common.warn =
         std::chrono::days{parse_number("warn-days", arguments.last("warn-days"), 0, a_century)};
   }
-  if (arguments.has("timeout")) {
-    constexpr int an_hour = 3600;
-    common.timeout =
-        std::chrono::seconds{parse_number("timeout", arguments.last("timeout"), 1, an_hour)};
-  }
+  common.timeout = parse_timeout(arguments, std::chrono::seconds{10});
   const CaFiles files{.certificate = roots, .leaves = arguments.last("out", ".")};
 
   std::vector<Report> reports;
