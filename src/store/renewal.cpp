@@ -236,21 +236,25 @@ class Renewal {
         fail(*row, error);
       }
     }
-    std::vector<Certificate> recorded;
-    for (const Successor& successor : group) recorded.push_back(successor.certificate);
-    if (recorded.empty()) return;
-    try {
-      authority_.ledger.record(recorded);
-    } catch (const Error& error) {
-      for (const Successor& successor : group) fail(*successor.row, error);
-      return;
-    }
+    record(group);
     for_each_of(group, [](Successor& successor) { successor.replacement.sync(); });
     for_each_of(group, [&](Successor& successor) { publish(successor); });
     try {
       Replacement::clear(authority_.leaves);
     } catch (const Error& error) {
       for (const Successor& successor : group) fail(*successor.row, error);
+    }
+  }
+
+  void record(Group& group) const {
+    std::vector<Certificate> certificates;
+    for (const Successor& successor : group) certificates.push_back(successor.certificate);
+    if (certificates.empty()) return;
+    try {
+      authority_.ledger.record(certificates);
+    } catch (const Error& error) {
+      for (const Successor& successor : group) fail(*successor.row, error);
+      group.clear();
     }
   }
 

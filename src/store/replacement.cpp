@@ -148,7 +148,6 @@ void Replacement::publish() {
   }
   if (!was_exchange_) {
     current_->rename_new(staging_name, ready_name);
-    current_->sync();
     recover(*current_);
   }
   is_staged_ = false;
@@ -183,6 +182,7 @@ void Replacement::clear(const Directory& leaves) {
 
 void Replacement::recover(const Directory& leaf) {
   if (is_left(leaf, ready_name)) {
+    leaf.sync();  // that it is ready
     const Directory ready = leaf.open_directory(ready_name, false);
     // In the order of their names: the certificate, then its key.
     for (const std::string& name : ready.names()) {
