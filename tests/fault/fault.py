@@ -9,6 +9,7 @@ Root sees everything. Where user namespaces are allowed any user does, but for w
 would see; elsewhere the full disk is skipped too.
 """
 
+import base64
 import collections
 import concurrent.futures
 import errno
@@ -20,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 from dataclasses import replace
@@ -480,6 +482,72 @@ class Race(unittest.TestCase):
             self.check(hosts)
 
 
+class Renewal(unittest.TestCase):
+    def setUp(self):
+        self.directory = scenario.new_directory()
+
+    def test_a_reader_sees_pairs_that_match(self):
+        """And their exports, while certificates are renewed again and again."""
+        RENEWAL.set_up(self.directory)
+        leaf = self.directory / "bouncerhost"
+        seen = set()
+        done = threading.Event()
+
+        def read():
+            while not done.is_set():
+                opened = os.open(leaf, os.O_DIRECTORY)
+                try:
+                    seen.add(tuple(read_in(opened, name) for name in
+                                   ("cert.pem", "key.pem", "key.pk8", "keep.txt")))
+                except FileNotFoundError:
+                    pass  # it was exchanged since it was opened, and emptied
+                os.close(opened)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            for _ in range(50):
+                run = replace(RENEWAL, arguments=("renew", "--all", "--before", "9999", "--quiet"),
+                              ).run_untraced(self.directory)
+                self.assertEqual((run.status, run.stderr), (0, ""))
+        finally:
+            done.set()
+            reader.join()
+        self.assertGreater(len(seen), 20)
+        for number, (certificate, key, pk8, kept) in enumerate(seen):
+            place = scenario.new_directory()
+            (place / "cert.pem").write_bytes(certificate)
+            (place / "key.pem").write_bytes(key)
+            self.assertTrue(scenario.is_pair(place / "cert.pem", place / "key.pem"), number)
+            self.assertEqual(base64.b64encode(pk8), scenario.body_of(place / "key.pem"))
+            self.assertEqual(kept, b"the operator's\n")
+
+    def test_the_command_runs_whatever_is_killed(self):
+        """Once or, if it was killed before that was known, again; and then no more."""
+        at = replace(RENEWAL, name="a renewal with a command", arguments=(
+            "renew", "--all", "--exec", 'echo "$PKI_RENEWED" >> ran'))
+        called = calls(at)
+        first = next(int(call[0]) for call in called if call[1] == "linkat")
+        self.assertGreater(len(called) - first, 100)
+        for k in range(first, len(called) + 1, 2):
+            with self.subTest(k=k):
+                directory = scenario.new_directory()
+                at.set_up(directory)
+                at.run(directory, f"{k}:any:kill-after")
+                self.assertEqual(at.run_untraced(directory).status, 0)
+                ran = (directory / "ran").read_text()
+                self.assertIn(ran, ("bouncerhost\n", "bouncerhost\nbouncerhost\n"))
+                self.assertEqual(at.run_untraced(directory).status, 0)
+                self.assertEqual((directory / "ran").read_text(), ran)
+                self.assertEqual(at.incomplete(directory), [])
+
+
+def read_in(directory, name):
+    opened = os.open(name, os.O_RDONLY, dir_fd=directory)
+    with open(opened, "rb") as file:
+        return file.read()
+
+
 class Surroundings(unittest.TestCase):
     """Where the program has to do without."""
 
@@ -613,7 +681,7 @@ def limited(resource_type, most):
 class Planted(unittest.TestCase):
     """Links where the program is about to write lead it nowhere."""
 
-    PLACES = (".pki.new", ".minica.pem.new", ".minica-key.pem.new", "minica-index.txt",
+    PLACES = (".pki.new", ".renewal.new", ".minica.pem.new", ".minica-key.pem.new", "minica-index.txt",
               "minica.pem", "minica-key.pem", "bouncerhost", "bouncerhost/.key.pem.new",
               "bouncerhost/.cert.pem.new", "bouncerhost/key.pem", "bouncerhost/cert.pem")
 

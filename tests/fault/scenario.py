@@ -222,7 +222,8 @@ class Scenario:
         ledger = directory / self.ledger
         if ledger.exists() and not ledger.read_bytes().endswith(b"\n"):
             faults.append("the ledger's last line is torn")
-        for path in directory.rglob(".*.new"):
+        for path in (*directory.rglob(".*.new"), *directory.rglob(".*.ready"),
+                     *directory.rglob(".reload-due")):
             faults.append(f"{path.relative_to(directory)} is left over")
         return faults
 
