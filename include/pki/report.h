@@ -27,10 +27,19 @@ struct Fact {
   std::string value;
 };
 
+/// Whether a kind of client takes a server's certificate for the name that it connects to.
+struct Verdict {
+  std::string client;  ///< "libpq 15 and later"
+  bool accepts;
+  std::string reason;  ///< Why not; empty if it does.
+};
+
 /// What was found at one place: a server's address.
 struct Report {
   std::string target;
   std::vector<Fact> facts;
+  /// Empty where no certificate was seen.
+  std::vector<Verdict> verdicts;
   Findings findings;
   /// A command line that does the same with other means; empty if there is none.
   std::string command;

@@ -43,6 +43,10 @@ struct ClientSetup {
 
 /// What stands behind "psql": a connection string in libpq's key=value form.
 [[nodiscard]] std::string conninfo(const ClientSetup& setup);
+/// A connection string of libpq's, of either form, that verifies the server with `root`, whatever
+/// it says about that.
+[[nodiscard]] std::string verifying_conninfo(const std::string& conninfo,
+                                             const std::filesystem::path& root);
 
 [[nodiscard]] std::string psql_snippet(const ClientSetup& setup);
 [[nodiscard]] std::string libpq_env_snippet(const ClientSetup& setup);

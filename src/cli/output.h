@@ -65,6 +65,7 @@ class Output {
   void report(const Issued& issued);
   void report(const Renewed& renewed);
   void count_unchanged(std::span<const Renewed> all, const CaFiles& files);
+  void print_table(const Report& report);
   [[nodiscard]] std::string painted(Finding::Level level) const;
   void write_json(const nlohmann::ordered_json& document);
 

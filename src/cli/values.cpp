@@ -146,7 +146,7 @@ std::string parse_host(const std::string& text) {
   return text;
 }
 
-Target parse_target(const std::string& text) {
+ServerAddress parse_server(const std::string& text) {
   std::string host = text;
   std::string rest;
   const std::size_t bracket = text.find(']');
@@ -157,12 +157,12 @@ Target parse_target(const std::string& text) {
     host = text.substr(0, text.find(':'));
     rest = text.substr(text.find(':'));
   }
-  Target target{parse_host(host)};
-  if (rest.empty()) return target;
+  ServerAddress server{parse_host(host)};
+  if (rest.empty()) return server;
   if (rest.front() != ':') refuse_host(text);
   constexpr int last_port = 65'535;
-  target.port = static_cast<std::uint16_t>(parse_number("port", rest.substr(1), 1, last_port));
-  return target;
+  server.port = static_cast<std::uint16_t>(parse_number("port", rest.substr(1), 1, last_port));
+  return server;
 }
 
 std::chrono::seconds parse_timeout(const Arguments& arguments, std::chrono::seconds otherwise) {
@@ -181,6 +181,24 @@ std::optional<SecretBytes> read_password(const Arguments& arguments) {
   constexpr int largest_descriptor = 65'535;
   return read_password_descriptor(
       parse_number("password-fd", arguments.all("password-fd").back(), 0, largest_descriptor));
+}
+
+Reader parse_reader(const std::string& text) {
+  const struct passwd* entry = ::getpwnam(text.c_str());
+  uid_t id = 0;
+  if (entry == nullptr && read_number(text, id)) entry = ::getpwuid(id);
+  if (entry == nullptr) {
+    throw Error(fmt::format("--as: there is no user {}", quote(text)),
+                "name the user that the service runs as");
+  }
+  Reader reader{entry->pw_name, entry->pw_uid, entry->pw_gid, {}};
+  int count = 64;
+  reader.groups.resize(static_cast<std::size_t>(count));
+  while (::getgrouplist(reader.name.c_str(), reader.group, reader.groups.data(), &count) < 0) {
+    reader.groups.resize(static_cast<std::size_t>(count));
+  }
+  reader.groups.resize(static_cast<std::size_t>(count));
+  return reader;
 }
 
 CaFiles ca_files(const Arguments& arguments) {

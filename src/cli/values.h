@@ -12,6 +12,7 @@
 
 #include "cli/command.h"
 #include "pki/ca.h"
+#include "pki/reader.h"
 
 namespace pki::cli {
 
@@ -30,12 +31,12 @@ namespace pki::cli {
 [[nodiscard]] Owner parse_owner(const std::string& text);
 
 /// A server.
-struct Target {
+struct ServerAddress {
   std::string host;  // a name, or an address without brackets
   std::uint16_t port = 6432;
 };
 /// HOST, HOST:PORT, an IPv6 address, [IPv6] or [IPv6]:PORT.
-[[nodiscard]] Target parse_target(const std::string& text);
+[[nodiscard]] ServerAddress parse_server(const std::string& text);
 [[nodiscard]] std::string parse_host(const std::string& text);
 /// --timeout, in seconds.
 [[nodiscard]] std::chrono::seconds parse_timeout(const Arguments& arguments,
@@ -43,6 +44,8 @@ struct Target {
 /// --password-file or --password-fd; nothing if neither is given. Never from argv or the
 /// environment: others can read those.
 [[nodiscard]] std::optional<SecretBytes> read_password(const Arguments& arguments);
+/// Whoever --as names: a user's name or id, with the groups that he has.
+[[nodiscard]] Reader parse_reader(const std::string& text);
 
 /// --ca-cert, --ca-key and --out.
 [[nodiscard]] CaFiles ca_files(const Arguments& arguments);

@@ -169,6 +169,18 @@ std::string conninfo(const ClientSetup& setup) {
   return out;
 }
 
+// Of a setting that comes twice, libpq takes the last.
+std::string verifying_conninfo(const std::string& conninfo, const std::filesystem::path& root) {
+  const bool is_url = conninfo.starts_with("postgresql://") || conninfo.starts_with("postgres://");
+  if (!is_url) {
+    return fmt::format("{} sslmode=verify-full sslrootcert={}", conninfo,
+                       conninfo_value(root.string()));
+  }
+  const bool has_query = conninfo.find('?') != std::string::npos;
+  return fmt::format("{}{}sslmode=verify-full&sslrootcert={}", conninfo, has_query ? "&" : "?",
+                     url_encoded(root.string()));
+}
+
 std::string psql_snippet(const ClientSetup& setup) {
   const std::string url =
       fmt::format("postgresql://{}@{}:{}/{}{}", url_encoded(setup.user), url_host(setup),

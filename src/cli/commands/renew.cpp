@@ -55,7 +55,7 @@ constexpr Option options[] = {
 // What is to happen when something was renewed.
 struct Sequel {
   std::string command;  // empty if there is none
-  std::vector<Target> servers = {};
+  std::vector<ServerAddress> servers = {};
   seconds patience{};
 
   [[nodiscard]] bool is_asked_for() const { return !command.empty() || !servers.empty(); }
@@ -79,7 +79,7 @@ RenewalRequest request_of(const Arguments& arguments) {
 Sequel sequel_of(const Arguments& arguments) {
   Sequel sequel{.command = arguments.last("exec")};
   for (const std::string& server : arguments.all("confirm")) {
-    sequel.servers.push_back(parse_target(server));
+    sequel.servers.push_back(parse_server(server));
   }
   sequel.patience = parse_timeout(arguments, seconds{10});
   return sequel;
@@ -102,7 +102,8 @@ bool run_command(const std::string& command, std::span<const Renewed> marked, Ou
 }
 
 // Whether every address of a server shows a certificate that is on the disk now.
-Exit confirm(const Target& server, seconds patience, std::span<const Renewed> all, Output& output) {
+Exit confirm(const ServerAddress& server, seconds patience, std::span<const Renewed> all,
+             Output& output) {
   const auto until = std::chrono::steady_clock::now() + patience;
   ServerCheck check;
   check.host = server.host;
@@ -165,7 +166,7 @@ Exit run_sequel(const Sequel& sequel, const CaFiles& files, std::span<const Rene
   }
   if (!sequel.command.empty() && !run_command(sequel.command, marked, output)) return Exit::failed;
   Exit status = Exit::done;
-  for (const Target& server : sequel.servers) {
+  for (const ServerAddress& server : sequel.servers) {
     status = worst(status, confirm(server, sequel.patience, all, output));
   }
   if (status == Exit::done) Ca(files).loaded(marked);
