@@ -312,6 +312,10 @@ void Directory::take_access_of(const Directory& other) const {
   error = give_to(descriptor_.get(), {status.st_uid, status.st_gid});
   if (error == 0) error = write_attributes(descriptor_.get(), attributes);
   if (error == 0) error = widen_to(descriptor_.get(), status.st_mode & 07777U);
+  // The setgid bit is dropped without a word for want of a privilege: chmod(2).
+  struct stat changed {};
+  if (error == 0 && ::fstat(descriptor_.get(), &changed) != 0) error = errno;
+  if (error == 0 && changed.st_mode != status.st_mode) error = EPERM;
   if (error != 0) fail("set the owner and the mode of", ".", error);
 }
 
