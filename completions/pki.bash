@@ -72,14 +72,14 @@ _pki() {
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
         --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd | \
-            --warn-days | --timeout | --expiring)
+            --warn-days | --timeout | --expiring | --before | --exec)
             return
             ;;
         --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
             compopt -o default
             return
             ;;
-        --name)
+        --name | --confirm)
             mapfile -t COMPREPLY < <(compgen -P "$prefix" -A hostname -- "$cur")
             return
             ;;
@@ -112,7 +112,7 @@ _pki() {
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue list check config export' command=issue
+            local commands='issue list renew check config export' command=issue
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -128,6 +128,11 @@ _pki() {
                 list)
                     words+=' --expiring --kind --sort --all --prometheus --ca-cert --out'
                     words+=' --json --quiet --verbose'
+                    ;;
+                renew)
+                    words+=' --all --before --reuse-key --exec --confirm --timeout --password-file'
+                    words+=' --password-fd --ca-cert --ca-key --out --json --quiet --verbose'
+                    words+=" $(__pki_names)"
                     ;;
                 check)
                     words+=' --ca-cert --name --cert --key --as --out --direct'

@@ -9,7 +9,8 @@
 //  - no certificate is published before the ledger knows it;
 //  - runs that race end with one root, and every leaf chains to it;
 //  - what a killed run left is finished or cleared by the next;
-//  - nothing that was there is overwritten or removed, and bad input creates nothing;
+//  - nothing that was there is overwritten or removed, but the pair that a renewal replaces, and
+//  bad input creates nothing;
 //  - a key is never readable by others, not even for a moment, and links in the way are not
 //  followed.
 #pragma once
@@ -23,10 +24,12 @@
 #include <vector>
 
 #include "pki/certificate.h"
+#include "pki/error.h"
 #include "pki/file.h"
 #include "pki/key.h"
 #include "pki/names.h"
 #include "pki/profile.h"
+#include "pki/secret.h"
 
 namespace pki {
 
@@ -75,6 +78,48 @@ struct Issued {
   std::vector<std::string> warnings;
 };
 
+struct RenewalRequest {
+  /// Names of leaves' directories. Nothing: all leaves of the root, as far as they lie in
+  /// directories, not in links to them.
+  std::optional<std::vector<std::string>> names = {};
+  /// What ends before so many days are over is renewed. Nothing: what Validity::is_expiring.
+  std::optional<std::chrono::days> before = {};
+  /// Keep the key, and renew the certificate alone.
+  bool reuse_key = false;
+  /// Of the p12 files beside the leaves, which cannot be made anew without.
+  std::optional<SecretBytes> p12_password = {};
+  /// Each renewed leaf is marked, until loaded() is told that those who use it have loaded it.
+  bool mark = false;
+};
+
+struct Renewed {
+  enum class Status {
+    renewed,
+    unchanged,       ///< It does not end soon.
+    ends_with_root,  ///< It ends soon, and so does the root: a new certificate would not last
+                     ///< longer.
+    failed,          ///< See `error`; nothing was changed, or the next run finishes it.
+  };
+
+  std::string name;  ///< Of its directory.
+  Status status = Status::failed;
+  /// Of the certificate that is there now; nothing if it cannot be read.
+  std::optional<Validity> validity = {};
+  std::optional<SerialNumber> serial = {};
+  std::string fingerprint = {};
+  std::optional<SerialNumber> replaced = {};  ///< What was there before.
+  std::filesystem::path directory = {};
+  std::vector<std::filesystem::path> exports = {};  ///< Other forms of the pair, made anew with it.
+  /// A line each: exports that could not be made anew, and go on holding the old pair.
+  std::vector<std::string> stale = {};
+  /// Whether the directory was exchanged in one step, not the files one by one.
+  bool is_exchange = false;
+  /// Marked, by this renewal or an earlier one: nobody has said yet that it is loaded.
+  bool is_marked = false;
+  std::vector<std::string> warnings = {};
+  std::optional<Error> error = {};
+};
+
 /// Holds a lock on the root's and the leaves' directories as long as it lives: one at a time.
 class Ca {
  public:
@@ -93,6 +138,15 @@ class Ca {
   /// The same for several: all of them are checked and made in memory before the first is
   /// published.
   std::vector<Issued> issue(std::span<const LeafRequest> requests, Instant now);
+
+  /// Gives leaves that end soon a new key and a new certificate with the same names, use, type of
+  /// key, lifetime, owners and modes. The pair and its exports are exchanged for the new ones in
+  /// one step, or, where the file system or what lies in the directory does not allow that, one by
+  /// one; whatever else is in the directory stays. What fails for one leaf does not hold up the
+  /// others. Throws Error where nothing can be renewed at all.
+  std::vector<Renewed> renew(const RenewalRequest& request, Instant now);
+  /// Takes the marks away from leaves that renew() returned, unless they were renewed again since.
+  void loaded(std::span<const Renewed> leaves);
 
  private:
   struct State;

@@ -14,6 +14,8 @@ namespace pki {
 /// What a leaf's directory holds.
 inline constexpr const char* leaf_certificate_name = "cert.pem";
 inline constexpr const char* leaf_key_name = "key.pem";
+/// There while nobody has said that a renewed pair is loaded: the certificate's serial number.
+inline constexpr const char* reload_mark_name = ".reload-due";
 
 /// The first certificate in a PEM file. Throws an Error that names the file.
 [[nodiscard]] Certificate read_certificate_file(const std::filesystem::path& path);

@@ -1,6 +1,7 @@
 // What a certificate is for: a table of constants.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string_view>
 
@@ -35,6 +36,10 @@ inline constexpr Profile peer{
 
 /// What the common names of our roots, and of no host or user, begin with: minica's words.
 inline constexpr std::string_view root_name = "minica root ca ";
+
+/// Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
+/// made.
+inline constexpr std::chrono::minutes backdate{5};
 
 /// What an existing certificate is for, by its extended key usages; nothing for neither of the two.
 [[nodiscard]] inline std::optional<Profile> profile_of(const Certificate& certificate) {

@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "cli/values.h"
+#include "pki/leaf.h"
 #include "pki/snippets.h"
 
 namespace pki::cli {
@@ -43,6 +44,38 @@ nlohmann::ordered_json to_json(const Issued& issued, const CaFiles& files) {
       {"sha256_fingerprint", certificate.fingerprint()},
       {"root", {{"certificate", path_text(files.certificate)}, {"created", issued.root_is_new}}},
       {"warnings", issued.warnings},
+  };
+}
+
+std::string_view word(Renewed::Status status) {
+  switch (status) {
+    case Renewed::Status::renewed: return "renewed";
+    case Renewed::Status::unchanged: return "unchanged";
+    case Renewed::Status::ends_with_root: return "ends-with-root";
+    case Renewed::Status::failed: return "failed";
+  }
+  return "";
+}
+
+nlohmann::ordered_json to_json(const Renewed& renewed) {
+  nlohmann::ordered_json exports = nlohmann::ordered_json::array();
+  for (const auto& file : renewed.exports) exports.push_back(path_text(file));
+  const auto serial_text = [](const std::optional<SerialNumber>& serial) {
+    return serial.has_value() ? serial->text() : std::string();
+  };
+  return {
+      {"name", renewed.name},
+      {"status", word(renewed.status)},
+      {"key", path_text(renewed.directory / leaf_key_name)},
+      {"certificate", path_text(renewed.directory / leaf_certificate_name)},
+      {"serial", serial_text(renewed.serial)},
+      {"replaced_serial", serial_text(renewed.replaced)},
+      {"not_after", renewed.validity.has_value() ? text(renewed.validity->not_after) : ""},
+      {"sha256_fingerprint", renewed.fingerprint},
+      {"exports", std::move(exports)},
+      {"stale", renewed.stale},
+      {"warnings", renewed.warnings},
+      {"error", renewed.error.has_value() ? renewed.error->what() : ""},
   };
 }
 
@@ -123,6 +156,18 @@ std::string next_steps(const Issued& issued, const CaFiles& files) {
   return out + fmt::format("  psql {}\n", shell_word(conninfo(client)));
 }
 
+// After a renewal that nobody was told of.
+std::string next_steps(std::span<const Renewed> all) {
+  const auto renewed = std::ranges::find(all, Renewed::Status::renewed, &Renewed::status);
+  if (renewed == all.end()) return {};
+  return fmt::format(
+      "Servers go on with what they have loaded, until they are told:\n"
+      "  sudo systemctl reload pgbouncer\n"
+      "Then see that the new certificate is served:\n"
+      "  pki check {}\n",
+      shell_word(renewed->name));
+}
+
 }  // namespace
 
 Output::Output(const Environment& environment)
@@ -184,13 +229,85 @@ void Output::report(const Issued& issued) {
                        pki::text(validity.not_after)));
       break;
     case Issued::Status::expiring:
-      error(Error(
-          fmt::format("{} {} on {}", issued.certificate_file.string(),
-                      validity.not_after < now() ? "expired" : "expires",
-                      pki::text(validity.not_after)),
-          fmt::format("move {} away and run this again for a new one", issued.directory.string())));
+      error(Error(fmt::format("{} {} on {}", issued.certificate_file.string(),
+                              validity.not_after < now() ? "expired" : "expires",
+                              pki::text(validity.not_after)),
+                  fmt::format("pki renew {} makes a new one",
+                              shell_word(issued.directory.filename().string()))));
       break;
   }
+}
+
+void Output::warn_of_clock() {
+  constexpr Instant released{std::chrono::seconds{PKI_RELEASED}};
+  if (now() < released) {
+    warning(fmt::format("the clock says {}, before this program was made: set it first",
+                        pki::text(now())));
+  }
+}
+
+void Output::renewed(std::span<const Renewed> all, const CaFiles& files, bool was_all,
+                     bool is_followed) {
+  nlohmann::ordered_json documents = nlohmann::ordered_json::array();
+  for (const Renewed& renewed : all) {
+    if (!was_all || renewed.status != Renewed::Status::unchanged) report(renewed);
+    if (json_) documents.push_back(to_json(renewed));
+  }
+  if (was_all) count_unchanged(all, files);
+  if (json_) {
+    write_json(documents);
+  } else if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet && !is_followed) {
+    environment_.out << next_steps(all);
+  }
+  environment_.out.flush();  // before what follows, which may take its time
+}
+
+void Output::report(const Renewed& renewed) {
+  const std::string directory = renewed.directory.string();
+  const std::string certificate = (renewed.directory / leaf_certificate_name).string();
+  for (const std::string& line : renewed.warnings) warning(line);
+  switch (renewed.status) {
+    case Renewed::Status::renewed:
+      note(fmt::format("{}: renewed, valid until {}", directory,
+                       pki::text(renewed.validity->not_after)));
+      detail(fmt::format("{}: serial {}, exchanged {}", directory, renewed.serial->text(),
+                         renewed.is_exchange ? "in one step" : "file by file"));
+      break;
+    case Renewed::Status::unchanged:
+      note(fmt::format("{}: unchanged, valid until {}", directory,
+                       pki::text(renewed.validity->not_after)));
+      break;
+    case Renewed::Status::ends_with_root:
+      error(Error(fmt::format("{} ends with its root, on {}, and so would a new one", certificate,
+                              pki::text(renewed.validity->not_after)),
+                  "make a new root"));
+      break;
+    case Renewed::Status::failed: error(*renewed.error); break;
+  }
+  for (const std::string& line : renewed.stale) {
+    error(Error(line, "move it away, and make it anew with pki export"));
+  }
+}
+
+// One line for all that were left alone.
+void Output::count_unchanged(std::span<const Renewed> all, const CaFiles& files) {
+  if (all.empty()) {
+    note(fmt::format("{}: no certificates of {} in it", files.leaves.string(),
+                     files.certificate.string()));
+    return;
+  }
+  std::size_t count = 0;
+  const Renewed* first = nullptr;
+  for (const Renewed& renewed : all) {
+    if (renewed.status != Renewed::Status::unchanged) continue;
+    ++count;
+    if (first == nullptr || renewed.validity->not_after < first->validity->not_after) {
+      first = &renewed;
+    }
+  }
+  if (first == nullptr) return;
+  note(fmt::format("{} unchanged, the first to end is {}, on {}", count, first->directory.string(),
+                   pki::text(first->validity->not_after)));
 }
 
 void Output::exported(const Exported& exported) {

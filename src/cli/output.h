@@ -45,6 +45,9 @@ class Output {
   /// `several`: with --json a list, however many there are.
   void issued(std::span<const Issued> all, const CaFiles& files, bool several);
   void exported(const Exported& exported);
+  /// `was_all`: what is not due is counted, not listed. `is_followed`: by a command that makes
+  /// servers load the new files.
+  void renewed(std::span<const Renewed> all, const CaFiles& files, bool was_all, bool is_followed);
   /// On stdout; with --quiet no more than what is wrong or could not be told, on stderr.
   void reports(std::span<const Report> reports);
   /// Text to be pasted or included as it is.
@@ -54,12 +57,17 @@ class Output {
   [[nodiscard]] bool is_terminal() const { return environment_.out_is_terminal; }
   [[nodiscard]] bool may_colour() const { return environment_.may_colour; }
   [[nodiscard]] bool is_quiet() const { return verbosity_ == Verbosity::quiet; }
+  [[nodiscard]] const Inherited& inherited() const { return environment_.inherited; }
+  /// Clocks that were never set make certificates that nobody can use once they are.
+  void warn_of_clock();
 
   /// Throws Error if stdout did not take all that was written to it.
   void finish();
 
  private:
   void report(const Issued& issued);
+  void report(const Renewed& renewed);
+  void count_unchanged(std::span<const Renewed> all, const CaFiles& files);
   void print_table(const Report& report);
   [[nodiscard]] std::string painted(Finding::Level level) const;
   void write_json(const nlohmann::ordered_json& document);

@@ -150,6 +150,29 @@ class Probe {
     return std::move(report_);
   }
 
+  ServedCertificate look() {
+    ServedCertificate served{.address = address_.text, .certificate = {}};
+    try {
+      Connection connection = Connection::open(address_, check_.timeout);
+      if (check_.direct || is_tls_offered(connection)) {
+        CertificateRequest request{.check = check_, .host = host_};
+        const Context context = make_context(request);
+        const Session session = start_session(context.get(), connection);
+        // A server that wants one of ours has shown its own before it fails.
+        shake_hands(session.get(), connection, request);
+        const std::vector<Certificate> chain = served_chain(session.get());
+        if (!chain.empty()) served.certificate = chain.front();
+      }
+      if (!report_.findings.empty()) served.fault = report_.findings.front().what;
+    } catch (const Error& error) {
+      served.fault = error.what();
+    }
+    if (!served.certificate.has_value() && served.fault.empty()) {
+      served.fault = "it shows no certificate";
+    }
+    return served;
+  }
+
  private:
   void fact(const char* name, std::string value) {
     report_.facts.push_back({name, std::move(value)});
@@ -506,6 +529,18 @@ std::vector<Report> check_server(const ServerCheck& check) {
     reports.push_back(report_unknown(place_of(check), "not-checked", error));
   }
   return reports;
+}
+
+std::vector<ServedCertificate> served_certificates(const ServerCheck& check) {
+  std::vector<ServedCertificate> served;
+  try {
+    for (const SocketAddress& address : resolve(check.host, check.port, check.timeout)) {
+      served.push_back(Probe(check, address).look());
+    }
+  } catch (const NetworkError& error) {
+    served.push_back({.address = check.host, .certificate = {}, .fault = error.what()});
+  }
+  return served;
 }
 
 std::vector<std::vector<Report>> check_servers(std::span<const ServerCheck> checks) {

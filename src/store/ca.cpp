@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/ascii.h"
@@ -13,16 +14,14 @@
 #include "store/directory.h"
 #include "store/ledger.h"
 #include "store/pair.h"
+#include "store/renewal.h"
+#include "store/replacement.h"
 #include "store/writer.h"
 
 namespace pki {
 namespace {
 
 using std::chrono::days;
-
-// Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
-// made.
-constexpr std::chrono::minutes backdate{5};
 
 // OpenSSL's default limit for the peer's certificates in a handshake (max_cert_list).
 constexpr std::size_t largest_handshake = std::size_t{100} * 1024;
@@ -322,6 +321,7 @@ Leaf Ca::State::look_at(const LeafRequest& request, Instant now) const {
   leaf.directory = std::make_unique<Directory>(leaves.open_directory(leaf.name, true));
   leaf.pair.emplace(Place{leaf.directory.get(), leaf_certificate_name},
                     Place{leaf.directory.get(), leaf_key_name});
+  Replacement::recover(*leaf.directory);
   leaf.pair->demand_plain_files();
   leaf.pair->recover();
   if (leaf.pair->is_there()) leaf.existing = existing_leaf(leaf, now);
@@ -424,6 +424,7 @@ Ca::Ca(const CaFiles& files, KeyType new_root) : state_(std::make_unique<State>(
   state_->lock();
   state_->root_pair.recover();
   Staged::clear(state_->leaves, {leaf_certificate_name, leaf_key_name});
+  Replacement::clear(state_->leaves);
   state_->load_root();
 }
 
@@ -494,5 +495,32 @@ std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now
   }
   return issued;
 }
+
+std::vector<Renewed> Ca::renew(const RenewalRequest& request, Instant now) {
+  State& state = *state_;
+  const std::string path = state.root_pair.certificate().path();
+  if (!state.root.has_value()) {
+    throw Error(fmt::format("there is no root {}", path), "name it with --ca-cert and --ca-key");
+  }
+  state.demand_valid_root(now);
+  const std::array roots = {state.root->certificate()};
+  std::vector<Renewed> renewed =
+      pki::renew({.leaves = state.leaves,
+                  .ledger = state.ledger,
+                  .issuer = *state.root,
+                  .issuer_path = path,
+                  .roots = roots,
+                  .chain = {},
+                  .root_directories = {state.certificate_directory.identity(),
+                                       state.key_directory.identity()}},
+                 request, now);
+  const auto first = std::ranges::find(renewed, Renewed::Status::renewed, &Renewed::status);
+  if (first != renewed.end()) {
+    first->warnings.insert(first->warnings.begin(), state.warnings.begin(), state.warnings.end());
+  }
+  return renewed;
+}
+
+void Ca::loaded(std::span<const Renewed> leaves) { remove_marks(state_->leaves, leaves); }
 
 }  // namespace pki

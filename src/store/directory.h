@@ -52,6 +52,7 @@ struct Entry {
   gid_t group = 0;
   std::size_t links = 0;  // hard links
   std::uint64_t size = 0;
+  std::pair<dev_t, ino_t> identity = {};
 };
 
 class Directory {
@@ -79,10 +80,18 @@ class Directory {
   /// A regular file of at most `largest_file`. A link is followed only if `follow` says so; mode
   /// and owner are those of the file it leads to. Never blocks.
   [[nodiscard]] File read(const std::string& name, bool follow) const;
+  /// The same with its ACL and its SELinux label, for a file that is to take its place.
+  [[nodiscard]] File read_with_attributes(const std::string& name) const;
 
   void make_directory(const std::string& name, const Owner& owner = {}, unsigned mode = 0755) const;
   /// Changes the owner of this directory itself.
   void give_away(const Owner& owner) const;
+  /// Gives this directory itself the owner, the mode, the ACL and the SELinux label of another.
+  void take_access_of(const Directory& other) const;
+  /// What is made in this directory gets no ACL from it.
+  void drop_default_acl() const;
+  /// Whether names can be made and removed here.
+  [[nodiscard]] bool is_writable() const;
   /// Makes a file that was not there, and sets the disk to work on it. Its bytes are there for good
   /// after sync_file().
   [[nodiscard]] Descriptor write_new(const File& file) const;
@@ -109,6 +118,16 @@ class Directory {
   bool read_lines(const std::string& name, const std::function<void(const TextLine&)>& visit) const;
   /// Renames within this directory; a file that has the new name is never replaced.
   void rename_new(const std::string& from, const std::string& to) const;
+  /// The same from this directory into another, under the same name.
+  void move_new(const std::string& name, const Directory& to) const;
+  /// The same, but what has the name there is replaced.
+  void move_over(const std::string& name, const Directory& to) const;
+  /// Exchanges what has this name here and in another directory, in one step. False if that cannot
+  /// be: a mount point, another file system, or one that does not know how.
+  [[nodiscard]] bool exchange(const std::string& name, const Directory& other) const;
+  /// Gives a file of this directory the same name in another one, too. False if that cannot be: it
+  /// is a directory, or not ours to link.
+  [[nodiscard]] bool link_into(const std::string& name, const Directory& other) const;
   /// Removes a file or a link; nothing happens if it is not there.
   void remove(const std::string& name) const;
   /// Removes an empty directory.
@@ -119,6 +138,8 @@ class Directory {
  private:
   Directory(Descriptor descriptor, std::filesystem::path path);
 
+  void rename_new(const std::string& from, const Directory& other, const std::string& to) const;
+  [[nodiscard]] File read_file(const std::string& name, bool follow, bool with_attributes) const;
   [[noreturn]] void fail(std::string_view doing, const std::string& name, int error) const;
 
   Descriptor descriptor_;

@@ -30,31 +30,38 @@ std::optional<Certificate> find_certificate(const Directory& leaves, const std::
 
 }  // namespace
 
+std::optional<StoredLeaf> find_leaf(const Directory& leaves, const std::string& name,
+                                    std::span<const Certificate> roots, bool follow) {
+  std::optional<Certificate> certificate = find_certificate(leaves, name, follow);
+  if (!certificate.has_value() || certificate->is_ca()) return std::nullopt;
+  const auto is_named = [&](const Certificate& root) { return certificate->names_issuer(root); };
+  const auto has_signed = [&](const Certificate& root) {
+    return is_named(root) && certificate->is_signed_by(root);
+  };
+  const auto root = std::ranges::find_if(roots, has_signed);
+  if (root != roots.end()) {
+    return StoredLeaf{name, std::move(*certificate),
+                      static_cast<std::size_t>(root - roots.begin())};
+  }
+  if (std::ranges::any_of(roots, is_named)) {
+    throw Error("its certificate names this root, but bears no valid signature of it",
+                "move its directory away");
+  }
+  return std::nullopt;
+}
+
 void for_each_leaf(const Directory& leaves, std::span<const Certificate> roots,
                    const std::function<void(StoredLeaf)>& visit,
                    const std::function<void(const std::string&)>& warn, bool follow) {
   for (const std::string& name : leaves.names()) {
     if (name.starts_with('.')) continue;
-    std::optional<Certificate> certificate;
+    std::optional<StoredLeaf> leaf;
     try {
-      certificate = find_certificate(leaves, name, follow);
+      leaf = find_leaf(leaves, name, roots, follow);
     } catch (const Error& error) {
       warn(fmt::format("{} is passed over: {}", leaves.path_of(name), error.what()));
     }
-    if (!certificate.has_value() || certificate->is_ca()) continue;
-    const auto is_named = [&](const Certificate& root) { return certificate->names_issuer(root); };
-    const auto has_signed = [&](const Certificate& root) {
-      return is_named(root) && certificate->is_signed_by(root);
-    };
-    const auto root = std::ranges::find_if(roots, has_signed);
-    if (root != roots.end()) {
-      visit({name, std::move(*certificate), static_cast<std::size_t>(root - roots.begin())});
-    } else if (std::ranges::any_of(roots, is_named)) {
-      warn(
-          fmt::format("{} is passed over: its certificate names this root, but bears no valid "
-                      "signature of it",
-                      leaves.path_of(name)));
-    }
+    if (leaf.has_value()) visit(std::move(*leaf));
   }
 }
 

@@ -11,17 +11,6 @@ bool is_there(const Place& place) {
   return place.directory->look(place.name).kind != EntryKind::absent;
 }
 
-// What is wrong with a file's contents is said with its name.
-template <class Parse>
-auto parse_file(const Place& place, const File& file, Parse parse) {
-  try {
-    return parse(as_text(file.contents));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", place.path(), error.what()),
-                error.hint().empty() ? "put the right PEM file there" : error.hint());
-  }
-}
-
 Pair::StoredKey read_key_at(const Place& place, bool follow_links) {
   const File file = place.directory->read(place.name, follow_links);
   return {parse_file(place, file, Key::from_pem), file.mode, file.owner};

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pki/certificate.h"
+#include "pki/error.h"
 #include "pki/key.h"
 #include "store/directory.h"
 #include "store/writer.h"
@@ -51,6 +52,17 @@ class Pair {
   Place certificate_;
   Place key_;
 };
+
+/// What `parse` makes of a file's contents. Its Error then names the file.
+template <class Parse>
+auto parse_file(const Place& place, const File& file, Parse parse) {
+  try {
+    return parse(as_text(file.contents));
+  } catch (const Error& error) {
+    throw Error(place.path() + ": " + error.what(),
+                error.hint().empty() ? "put the right PEM file there" : error.hint());
+  }
+}
 
 /// Throws an Error that names the file.
 [[nodiscard]] Certificate read_certificate_at(const Place& place, bool follow_links);

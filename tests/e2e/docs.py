@@ -500,6 +500,14 @@ class Json(unittest.TestCase):
             plain = run(PKI, "config", kind, "host", cwd=self.directory).stdout
             self.assertEqual(printed["text"], plain)
 
+    def test_renew(self):
+        self.json("--domains", "host", "--days", "2")
+        for before, status in [("1d", "unchanged"), ("2d", "renewed")]:
+            [printed] = self.json("renew", "host", "--before", before)
+            members = self.describes("JSON of renew", printed)
+            self.assertEqual(printed["status"], status)
+            self.assertIn(status, members["status"].words("Cm"))
+
     def test_export(self):
         self.json("--domains", "host")
         export = ["export", "host", "--format", "der"]
@@ -549,6 +557,12 @@ class ExitStatuses(unittest.TestCase):
                 (1, ["config", "psql", "nobody"]),
                 (2, ["config", "psql"]),
                 (2, ["config", "nothing", "host"]),
+                (0, ["renew", "--all"]),
+                (0, ["renew", "host", "app"]),
+                (1, ["renew", "nobody"]),
+                (2, ["renew"]),
+                (2, ["renew", "--all", "host"]),
+                (2, ["renew", "--all", "--before", "soon"]),
                 (2, ["config", "psql", "host", "--server-ca", "minica.pem"]),
                 (2, ["config", "postgres", "host", "--port", "5432"]),
                 (0, ["list"]),

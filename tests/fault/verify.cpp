@@ -138,7 +138,10 @@ class Examination {
     look_at_ledger(leaves, root);
     std::set<fs::path> directories = {ca_.leaves, ca_.certificate.parent_path(),
                                       ca_.key.parent_path()};
-    for (const fs::path& entry : entries(ca_.leaves)) directories.insert(entry);
+    for (const fs::path& entry : entries(ca_.leaves)) {
+      directories.insert(entry);
+      for (const fs::path& within : entries(entry)) directories.insert(within);  // staged
+    }
     for (const fs::path& directory : directories) look_at_modes(directory);
     return faults_.empty() ? "ok" : faults_;
   }

@@ -76,43 +76,9 @@ struct Target {
   }
 };
 
-[[noreturn]] void refuse_host(const std::string& text) {
-  throw UsageError(fmt::format("{} names no host", quote(text)),
-                   "write HOST, HOST:PORT or [IPV6]:PORT");
-}
-
-std::string parse_host(const std::string& text) {
-  constexpr std::size_t longest_name = 253;  // RFC 1035 3.1, as text
-  const bool has_stranger = std::ranges::any_of(
-      text, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 0x7f; });
-  if (text.empty() || text.front() == '[' || text.size() > longest_name || has_stranger)
-    refuse_host(text);
-  return text;
-}
-
-// HOST, HOST:PORT, an IPv6 address, [IPv6] or [IPv6]:PORT.
-Target parse_server(const std::string& operand) {
-  std::string host = operand;
-  std::string rest;
-  const std::size_t bracket = operand.find(']');
-  if (operand.starts_with('[') && bracket != std::string::npos) {
-    host = operand.substr(1, bracket - 1);
-    rest = operand.substr(bracket + 1);
-  } else if (std::ranges::count(operand, ':') == 1) {
-    host = operand.substr(0, operand.find(':'));
-    rest = operand.substr(operand.find(':'));
-  }
-  Target target{Target::Kind::server, operand, parse_host(host)};
-  if (rest.empty()) return target;
-  if (rest.front() != ':') refuse_host(operand);
-  const std::string digits = rest.substr(1);
-  const char* const end = digits.data() + digits.size();
-  const auto [stop, error] = std::from_chars(digits.data(), end, target.port);
-  if (error != std::errc{} || stop != end || target.port == 0) {
-    throw UsageError(fmt::format("{} has no port from 1 to 65535", quote(operand)),
-                     "write HOST, HOST:PORT or [IPV6]:PORT");
-  }
-  return target;
+Target server_target(const std::string& operand) {
+  const ServerAddress server = parse_server(operand);
+  return {Target::Kind::server, operand, server.host, server.port};
 }
 
 Target parse_connection(const std::string& operand) {
@@ -136,7 +102,7 @@ bool is_path(std::string_view operand) {
 
 Target parse_target(const std::string& operand) {
   if (is_connection_string(operand)) return parse_connection(operand);
-  if (!is_path(operand)) return parse_server(operand);
+  if (!is_path(operand)) return server_target(operand);
   std::error_code failed;  // then it is no directory
   if (operand.ends_with('/') || std::filesystem::is_directory(operand, failed)) {
     return {Target::Kind::directory, operand};
@@ -217,11 +183,6 @@ std::chrono::days parse_warn_days(const Arguments& arguments) {
       parse_number("warn-days", arguments.last("warn-days", "30"), 0, a_century)};
 }
 
-std::chrono::seconds parse_timeout(const Arguments& arguments) {
-  constexpr int an_hour = 3600;
-  return std::chrono::seconds{parse_number("timeout", arguments.last("timeout", "10"), 1, an_hour)};
-}
-
 ServerCheck server_check(const Target& target, const Arguments& arguments, Output& output) {
   const std::filesystem::path roots = roots_of(target, arguments);
   ServerCheck check;
@@ -236,7 +197,7 @@ ServerCheck server_check(const Target& target, const Arguments& arguments, Outpu
   check.probe_plaintext = !arguments.is_on("no-plaintext-probe");
   check.now = output.now();
   check.warn = parse_warn_days(arguments);
-  check.timeout = parse_timeout(arguments);
+  check.timeout = parse_timeout(arguments, std::chrono::seconds{10});
   find_on_disk(check, {.certificate = roots, .leaves = arguments.last("out", ".")}, output);
   return check;
 }
