@@ -53,6 +53,7 @@ class Output {
   [[nodiscard]] Instant now() const { return environment_.now; }
   [[nodiscard]] bool is_terminal() const { return environment_.out_is_terminal; }
   [[nodiscard]] bool may_colour() const { return environment_.may_colour; }
+  [[nodiscard]] unsigned columns() const { return environment_.columns; }
   [[nodiscard]] bool is_quiet() const { return verbosity_ == Verbosity::quiet; }
 
   /// Throws Error if stdout did not take all that was written to it.
