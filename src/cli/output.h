@@ -56,6 +56,7 @@ class Output {
   [[nodiscard]] Instant now() const { return environment_.now; }
   [[nodiscard]] bool is_terminal() const { return environment_.out_is_terminal; }
   [[nodiscard]] bool may_colour() const { return environment_.may_colour; }
+  [[nodiscard]] unsigned columns() const { return environment_.columns; }
   [[nodiscard]] bool is_quiet() const { return verbosity_ == Verbosity::quiet; }
   [[nodiscard]] const Inherited& inherited() const { return environment_.inherited; }
   /// Clocks that were never set make certificates that nobody can use once they are.

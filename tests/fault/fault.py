@@ -348,6 +348,54 @@ def another_name(at):
     return examine
 
 
+class Listing(unittest.TestCase):
+    """What only reads tells all there is, or that it could not, and changes nothing."""
+
+    CALLS = CALLS + ",getdents64"
+    COMMAND = ("1+:prctl:fail=0", "--", PKI, "list", "--all")
+
+    def setUp(self):
+        self.directory = scenario.new_directory()
+        for host in ("gone", "bouncerhost", "dbhost"):
+            subprocess.run([PKI, "--domains", host], cwd=self.directory, check=True)
+        shutil.rmtree(self.directory / "gone")
+        self.before = scenario.snapshot(self.directory)
+        self.everything, self.calls = self.list()
+
+    def list(self, *rules):
+        log = self.directory.with_suffix(".log")
+        run = subprocess.run([scenario.INJECT, "--log", log, *rules, *self.COMMAND],
+                             cwd=self.directory, capture_output=True, text=True, timeout=TIMEOUT)
+        run.rules = rules
+        self.assertEqual(scenario.snapshot(self.directory), self.before, rules)
+        return run, [line.split("\t") for line in log.read_text().splitlines()]
+
+    def test_every_call_fails(self):
+        self.assertEqual(self.everything.stdout.count("\n"), 5)
+        total = 0
+        for names, error in ((self.CALLS, "EIO"), (self.CALLS, "ENOMEM"), ("openat", "EACCES")):
+            for k in numbers(self.calls, names):
+                total += 1
+                run, _ = self.list(f"{k}:{names}:fail={error}")
+                with self.subTest(run.rules):
+                    self.assertIn(run.returncode, (0, 1))
+                    self.assertRegex(run.stderr, r"\A(pki: .*\n)*\Z")
+                    if run.returncode == 1:
+                        self.assertEqual(run.stderr.count("\n"), 1)
+                    elif "warning" not in run.stderr:
+                        self.assertEqual(run.stdout, self.everything.stdout)
+        self.assertGreater(total, 60)
+
+    def test_interruptions_and_short_reads_do_not_matter(self):
+        for how in ("fail=EINTR", "short=1", "short=100"):
+            names = "openat,read,pread64" if "EINTR" in how else TRANSFERS
+            for k in numbers(self.calls, names):
+                run, _ = self.list(f"{k}:{names}:{how}")
+                with self.subTest(run.rules):
+                    self.assertEqual((run.returncode, run.stderr), (0, ""))
+                    self.assertEqual(run.stdout, self.everything.stdout)
+
+
 class Inject(unittest.TestCase):
     """The sweeps are worth what their tool is worth."""
 
