@@ -107,6 +107,8 @@ class Certificate {
   /// The subject as OpenSSL's index writes it: "/CN=bouncerhost".
   [[nodiscard]] std::string subject() const;
   [[nodiscard]] bool is_ca() const noexcept;
+  /// Whether its issuer's name and key identifier are those of `issuer`: cheap, and no proof.
+  [[nodiscard]] bool names_issuer(const Certificate& issuer) const;
   /// Whether it names `issuer` and bears the signature of its key.
   [[nodiscard]] bool is_signed_by(const Certificate& issuer) const;
   /// Without an extended key usage extension a certificate serves for everything.

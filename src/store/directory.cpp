@@ -1,5 +1,6 @@
 #include "store/directory.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -10,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <memory>
 #include <span>
 #include <system_error>
 
@@ -160,6 +162,31 @@ Entry Directory::look(const std::string& name) const {
           .user = status.st_uid,
           .group = status.st_gid,
           .links = status.st_nlink};
+}
+
+std::vector<std::string> Directory::names() const {
+  // Opened anew: a copy of the descriptor would share its place in the list.
+  const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  const int fd = uninterrupted([&] { return ::openat(descriptor_.get(), ".", flags); });
+  if (fd < 0) fail("list", ".", errno);
+  const auto close = [](DIR* list) { (void)::closedir(list); };
+  const std::unique_ptr<DIR, decltype(close)> list(::fdopendir(fd), close);
+  if (list == nullptr) {
+    const int error = errno;
+    ::close(fd);
+    fail("list", ".", error);
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const struct dirent* entry = ::readdir(list.get());
+    if (entry == nullptr && errno != 0) fail("list", ".", errno);
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
 }
 
 Directory Directory::open_directory(const std::string& name, bool follow) const {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "pki/file.h"
 #include "pki/secret.h"
@@ -67,6 +68,8 @@ class Directory {
   [[nodiscard]] std::string path_of(const std::string& name) const;
 
   [[nodiscard]] Entry look(const std::string& name) const;
+  /// All names in this directory but "." and "..", sorted.
+  [[nodiscard]] std::vector<std::string> names() const;
   /// A directory in this one. A link to a directory is followed only if `follow` says so.
   [[nodiscard]] Directory open_directory(const std::string& name, bool follow) const;
   /// A regular file of at most `largest_file`. A link is followed only if `follow` says so; mode

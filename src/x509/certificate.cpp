@@ -195,6 +195,12 @@ bool Certificate::is_ca() const noexcept {
   return (X509_get_extension_flags(native()) & EXFLAG_CA) != 0;
 }
 
+bool Certificate::names_issuer(const Certificate& issuer) const {
+  const bool is_named = X509_check_issued(issuer.native(), native()) == X509_V_OK;
+  forget_openssl_errors();
+  return is_named;
+}
+
 bool Certificate::is_signed_by(const Certificate& issuer) const {
   const bool is_named =
       X509_NAME_cmp(X509_get_issuer_name(native()), X509_get_subject_name(issuer.native())) == 0;
