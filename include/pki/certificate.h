@@ -1,6 +1,7 @@
 // An X.509 certificate (RFC 5280), read-only, and the values it is made of.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -45,6 +46,11 @@ struct Validity {
   }
   [[nodiscard]] std::chrono::seconds length() const noexcept {
     return not_after - not_before + std::chrono::seconds{1};
+  }
+  /// Less than 30 days, or than a third of a short certificate's lifetime, are left.
+  [[nodiscard]] bool is_expiring(Instant now) const noexcept {
+    constexpr std::chrono::seconds window = std::chrono::days{30};
+    return not_after - now < std::min(window, length() / 3);
   }
 
   friend bool operator==(const Validity&, const Validity&) noexcept = default;

@@ -104,6 +104,17 @@ int parse_number(std::string_view option, const std::string& text, int least, in
   return number;
 }
 
+std::chrono::days parse_days(std::string_view option, const std::string& text) {
+  constexpr int a_century = 36'525;
+  const std::string number = text.ends_with('d') ? text.substr(0, text.size() - 1) : text;
+  int days = 0;
+  if (!read_number(number, days) || days < 0 || days > a_century) {
+    throw UsageError(fmt::format("--{}: {} is no number of days", option, quote(text)),
+                     fmt::format("write for example 30d; 0d to {}d are possible", a_century));
+  }
+  return std::chrono::days{days};
+}
+
 Owner parse_owner(const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string user = text.substr(0, colon);

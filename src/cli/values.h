@@ -2,6 +2,7 @@
 // the command line itself is wrong, that names the option.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -21,6 +22,8 @@ namespace pki::cli {
 /// A whole number from `least` to `most`.
 [[nodiscard]] int parse_number(std::string_view option, const std::string& text, int least,
                                int most);
+/// A span of whole days: "30d" or "30". A century at most.
+[[nodiscard]] std::chrono::days parse_days(std::string_view option, const std::string& text);
 /// USER, USER:GROUP or :GROUP, names or ids.
 [[nodiscard]] Owner parse_owner(const std::string& text);
 

@@ -24,8 +24,6 @@ using std::chrono::days;
 // made.
 constexpr std::chrono::minutes backdate{5};
 
-constexpr days renewal_window{30};
-
 // OpenSSL's default limit for the peer's certificates in a handshake (max_cert_list).
 constexpr std::size_t largest_handshake = std::size_t{100} * 1024;
 
@@ -131,12 +129,6 @@ std::vector<std::string> differences(const LeafRequest& request, const Certifica
     }
   }
   return found;
-}
-
-bool is_expiring(const Validity& validity, Instant now) {
-  const std::chrono::seconds window =
-      std::min<std::chrono::seconds>(renewal_window, validity.length() / 3);
-  return validity.not_after - now < window;
 }
 
 }  // namespace
@@ -368,7 +360,7 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
                 advice);
   }
   std::vector<std::string> notes = warnings;
-  const bool expiring = is_expiring(certificate.validity(), now);
+  const bool expiring = certificate.validity().is_expiring(now);
   if (expiring && certificate.validity().not_after == root->certificate().validity().not_after) {
     notes.push_back(fmt::format("{} ends then too: a new certificate needs a new root",
                                 root_pair.certificate().path()));
