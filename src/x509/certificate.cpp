@@ -44,6 +44,14 @@ San read_san(const GENERAL_NAME* name) {
   throw Error("the certificate has a name that is neither a DNS name nor an IP address");
 }
 
+// -1 for what is none.
+int hex_digit(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
 bool allows(x509_st* certificate, std::uint32_t usage) {
   return (X509_get_extended_key_usage(certificate) & usage) != 0;
 }
@@ -87,6 +95,22 @@ SerialNumber SerialNumber::from_bytes(std::span<const std::uint8_t> bytes) {
   }
   std::ranges::copy(bytes, serial.bytes_.begin());
   serial.size_ = bytes.size();
+  return serial;
+}
+
+std::optional<SerialNumber> SerialNumber::parse(std::string_view text) noexcept {
+  while (text.size() > 2 && text.starts_with("00")) text.remove_prefix(2);
+  SerialNumber serial;
+  serial.size_ = text.size() / 2;
+  if (text.empty() || text.size() % 2 != 0 || serial.size_ > serial.bytes_.size()) {
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < serial.size_; ++i) {
+    const int high = hex_digit(text[2 * i]);
+    const int low = hex_digit(text[2 * i + 1]);
+    if (high < 0 || low < 0) return std::nullopt;
+    serial.bytes_[i] = static_cast<std::uint8_t>(high << 4 | low);
+  }
   return serial;
 }
 
