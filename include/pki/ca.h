@@ -27,6 +27,7 @@
 #include "pki/key.h"
 #include "pki/names.h"
 #include "pki/profile.h"
+#include "pki/revocation.h"
 
 namespace pki {
 
@@ -88,6 +89,16 @@ class Ca {
   /// The same for several: all of them are checked and made in memory before the first is
   /// published.
   std::vector<Issued> issue(std::span<const LeafRequest> requests, Instant now);
+
+  /// Marks certificates as revoked in the ledger, and then makes the revocation list anew. Throws
+  /// Error; then nothing was changed, or (where the disk failed) no more than the ledger, and the
+  /// same call finishes it.
+  Revoked revoke(const RevokeRequest& request, Instant now);
+  /// Makes the revocation list anew, from the ledger. It lasts for `lifetime`: nothing for as long
+  /// as the one before it, or 760 days, more than any certificate is made for. Throws Error.
+  CrlFile write_crl(std::optional<std::chrono::days> lifetime, Instant now);
+  /// The same where there is a list and it is_due(); else nothing.
+  std::optional<CrlFile> refresh_crl(Instant now);
 
  private:
   struct State;

@@ -69,6 +69,7 @@ class Crl {
   /// In the list's order; a reason that RevocationReason does not have counts as unspecified.
   /// Throws Error where the list breaks RFC 5280.
   [[nodiscard]] std::vector<RevokedCertificate> revoked() const;
+  [[nodiscard]] std::optional<RevokedCertificate> find(const SerialNumber& serial) const;
   /// Whether it names `issuer` and bears the signature of its key.
   [[nodiscard]] bool is_signed_by(const Certificate& issuer) const;
 

@@ -74,5 +74,7 @@ extern const Command issue_command;
 extern const Command check_command;
 extern const Command config_command;
 extern const Command export_command;
+extern const Command revoke_command;
+extern const Command crl_command;
 
 }  // namespace pki::cli

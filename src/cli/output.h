@@ -45,6 +45,8 @@ class Output {
   /// `several`: with --json a list, however many there are.
   void issued(std::span<const Issued> all, const CaFiles& files, bool several);
   void exported(const Exported& exported);
+  void revoked(const Revoked& revoked);
+  void listed(const CrlFile& list);
   /// On stdout; with --quiet no more than what is wrong or could not be told, on stderr.
   void reports(std::span<const Report> reports);
   /// Text to be pasted or included as it is.

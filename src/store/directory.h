@@ -75,9 +75,10 @@ class Directory {
   [[nodiscard]] std::vector<std::string> names() const;
   /// A directory in this one. A link to a directory is followed only if `follow` says so.
   [[nodiscard]] Directory open_directory(const std::string& name, bool follow) const;
-  /// A regular file of at most `largest_file`. A link is followed only if `follow` says so; mode
+  /// A regular file of at most `largest` bytes. A link is followed only if `follow` says so; mode
   /// and owner are those of the file it leads to. Never blocks.
-  [[nodiscard]] File read(const std::string& name, bool follow) const;
+  [[nodiscard]] File read(const std::string& name, bool follow,
+                          std::size_t largest = largest_file) const;
 
   void make_directory(const std::string& name, const Owner& owner = {}, unsigned mode = 0755) const;
   /// Changes the owner of this directory itself.
@@ -85,6 +86,8 @@ class Directory {
   /// Makes a file that was not there, and sets the disk to work on it. Its bytes are there for good
   /// after sync_file().
   [[nodiscard]] Descriptor write_new(const File& file) const;
+  /// Adds to a file that write_new() has made. `name` is for messages.
+  void write_more(const Descriptor& file, std::string_view bytes, const std::string& name) const;
   /// Waits until the bytes of an open file are on the disk, and closes it. `name` is for messages.
   void sync_file(Descriptor file, const std::string& name) const;
   /// What the last line of a file of lines is: whole, torn by a crash, or of another kind of file.
@@ -108,6 +111,8 @@ class Directory {
   bool read_lines(const std::string& name, const std::function<void(const TextLine&)>& visit) const;
   /// Renames within this directory; a file that has the new name is never replaced.
   void rename_new(const std::string& from, const std::string& to) const;
+  /// The same; what has the new name is replaced.
+  void rename_over(const std::string& from, const std::string& to) const;
   /// Removes a file or a link; nothing happens if it is not there.
   void remove(const std::string& name) const;
   /// Removes an empty directory.

@@ -213,6 +213,12 @@ std::vector<RevokedCertificate> Crl::revoked() const {
   return revoked;
 }
 
+std::optional<RevokedCertificate> Crl::find(const SerialNumber& serial) const {
+  const std::vector<RevokedCertificate> all = revoked();
+  const auto found = std::ranges::find(all, serial, &RevokedCertificate::serial);
+  return found != all.end() ? std::optional(*found) : std::nullopt;
+}
+
 bool Crl::is_signed_by(const Certificate& issuer) const {
   const bool is_named =
       X509_NAME_cmp(X509_CRL_get_issuer(native()), X509_get_subject_name(issuer.native())) == 0;
