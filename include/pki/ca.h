@@ -95,7 +95,7 @@ class Ca {
   /// same call finishes it.
   Revoked revoke(const RevokeRequest& request, Instant now);
   /// Makes the revocation list anew, from the ledger. It lasts for `lifetime`: nothing for as long
-  /// as the one before it, or 760 days, more than any certificate is made for. Throws Error.
+  /// as the one before it, or 825 days. Throws Error.
   CrlFile write_crl(std::optional<std::chrono::days> lifetime, Instant now);
   /// The same where there is a list and it is_due(); else nothing.
   std::optional<CrlFile> refresh_crl(Instant now);

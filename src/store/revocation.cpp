@@ -16,9 +16,9 @@ using std::chrono::days;
 using std::chrono::seconds;
 
 // Past its next update a list makes servers refuse everybody, and a list that is copied by hand
-// protects no better for being short-lived: none ends before the certificates that are made with
-// it, which have two years and 30 days.
-constexpr days usual_lifetime{760};
+// protects no better for being short-lived: it outlives every certificate that has the usual
+// lifetime or one that all clients take.
+constexpr days usual_lifetime{825};
 
 // For servers with clocks that lag: to them a list of now would not be valid yet.
 constexpr std::chrono::minutes backdate{5};

@@ -273,7 +273,7 @@ TEST_CASE("revocation: a list lasts longer than any certificate, or as it was as
   const auto lifetime = [](const CrlFile& file) {
     return *file.crl.next_update() - file.crl.this_update();
   };
-  CHECK(lifetime(home.ca().write_crl({}, test::now)) == days{760});
+  CHECK(lifetime(home.ca().write_crl({}, test::now)) == days{825});
   CHECK(lifetime(home.ca().write_crl(days{20}, test::now)) == days{20});
   const Revoked revoked = home.revoke({.certificate = "user"});
   CHECK(lifetime(revoked.list) == days{20});

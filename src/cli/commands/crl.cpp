@@ -17,7 +17,7 @@ constexpr std::string_view examples =
     "  pki crl --days 30\n";
 
 constexpr Option options[] = {
-    {"days", "N", "when it ends (default as the last one, or 760)"},
+    {"days", "N", "when it ends (default as the last one, or 825)"},
     {"ca-cert", "FILE", "the root's certificate (default minica.pem)"},
     {"ca-key", "FILE", "the root's private key (default minica-key.pem)"},
     {"json", "", "print what was made as a JSON document"},
