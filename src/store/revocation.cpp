@@ -172,8 +172,10 @@ std::vector<RevokedCertificate> listed(const std::vector<RevokedLine>& revoked,
     }
   }
   std::ranges::sort(out);
-  const auto same = std::ranges::unique(out, {}, &RevokedCertificate::serial);
-  out.erase(same.begin(), same.end());
+  const auto same_serial = [](const RevokedCertificate& a, const RevokedCertificate& b) {
+    return a.serial == b.serial;
+  };
+  out.erase(std::unique(out.begin(), out.end(), same_serial), out.end());
   return out;
 }
 
