@@ -75,7 +75,7 @@ _pki() {
             --warn-days | --timeout)
             return
             ;;
-        --ca-cert | --ca-key | --server-ca | --password-file)
+        --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
             compopt -o default
             return
             ;;
@@ -83,7 +83,7 @@ _pki() {
             mapfile -t COMPREPLY < <(compgen -P "$prefix" -A hostname -- "$cur")
             return
             ;;
-        --owner)
+        --owner | --as)
             mapfile -t COMPREPLY < <(compgen -P "$prefix" -u -- "$cur")
             return
             ;;
@@ -123,8 +123,9 @@ _pki() {
                     words+=' --ca-alg --key-type --days --out --json --quiet --verbose'
                     ;;
                 check)
-                    words+=' --ca-cert --name --out --direct --no-plaintext-probe --warn-days'
-                    words+=' --timeout --json --quiet --verbose'
+                    words+=' --ca-cert --name --cert --key --as --out --direct'
+                    words+=' --no-plaintext-probe --warn-days --timeout --json --quiet --verbose'
+                    compopt -o default
                     ;;
                 config)
                     words+=' --server-ca --require-client-cert --user --dbname --port --ca-cert'

@@ -89,6 +89,11 @@ complete -c pki -n '__pki_command_is issue' -l key-type -d 'Type of the leaf\'s 
 
 complete -c pki -n '__pki_command_is check' -a '(__fish_print_hostnames)' -d Host
 complete -c pki -n '__pki_command_is check' -l name -x -d 'The name that the certificate must have'
+complete -c pki -n '__pki_command_is check' -F
+complete -c pki -n '__pki_command_is check' -l cert -r -F -d 'A client certificate to show'
+complete -c pki -n '__pki_command_is check' -l key -r -F -d 'Its key'
+complete -c pki -n '__pki_command_is check' -l as -x -a '(__fish_complete_users)' \
+    -d 'Who must be able to read the files'
 complete -c pki -n '__pki_command_is check' -l direct -d 'TLS from the first byte'
 complete -c pki -n '__pki_command_is check' -l no-plaintext-probe \
     -d 'Leave out the connection without TLS'

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pki/certificate.h"
+#include "pki/key.h"
 
 namespace pki {
 
@@ -18,6 +19,18 @@ inline constexpr const char* leaf_key_name = "key.pem";
 [[nodiscard]] Certificate read_certificate_file(const std::filesystem::path& path);
 /// All of them, in order: a bundle of roots. Throws an Error that names the file.
 [[nodiscard]] std::vector<Certificate> read_bundle(const std::filesystem::path& path);
+
+/// A certificate to log in with, and its key.
+struct ClientIdentity {
+  std::vector<Certificate> chain;  ///< The client's own first; not empty.
+  Key key;
+  std::filesystem::path certificate_file;
+  std::filesystem::path key_file;
+};
+
+/// Throws an Error that names the file which cannot be read, or the two that do not match.
+[[nodiscard]] ClientIdentity read_identity(const std::filesystem::path& certificate,
+                                           const std::filesystem::path& key);
 
 /// The certificate in a leaf's directory. Throws Error.
 [[nodiscard]] Certificate read_leaf_certificate(const std::filesystem::path& leaf);

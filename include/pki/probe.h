@@ -4,11 +4,14 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "pki/certificate.h"
+#include "pki/leaf.h"
 #include "pki/report.h"
 
 namespace pki {
@@ -21,6 +24,8 @@ struct ServerCheck {
   /// What the server is verified with.
   std::vector<Certificate> roots;
   std::filesystem::path roots_file;  ///< Where they are from, for messages.
+  /// Shown where the server asks for a certificate, but to no server that is not verified.
+  std::shared_ptr<const ClientIdentity> identity;
   /// The certificate that the server should serve, if it is known.
   std::optional<Certificate> on_disk;
   std::filesystem::path on_disk_file;
@@ -37,5 +42,7 @@ struct ServerCheck {
 /// A report for each address that the host's name resolves to. Connects to nothing else, and logs
 /// in nowhere. Failures of the network are findings.
 [[nodiscard]] std::vector<Report> check_server(const ServerCheck& check);
+/// The same for several, at the same time: the reports of each, in their order.
+[[nodiscard]] std::vector<std::vector<Report>> check_servers(std::span<const ServerCheck> checks);
 
 }  // namespace pki

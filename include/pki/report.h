@@ -2,7 +2,10 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "pki/error.h"
 
 namespace pki {
 
@@ -27,13 +30,30 @@ struct Fact {
   std::string value;
 };
 
+/// Whether a kind of client takes a server's certificate for the name that it connects to.
+struct Verdict {
+  std::string client;  ///< "libpq 15 and later"
+  bool accepts;
+  std::string reason;  ///< Why not; empty if it does.
+};
+
 /// What was found at one place: a server's address.
 struct Report {
   std::string target;
   std::vector<Fact> facts;
+  /// Empty where no certificate was seen.
+  std::vector<Verdict> verdicts;
   Findings findings;
   /// A command line that does the same with other means; empty if there is none.
   std::string command;
 };
+
+/// Of a target that could not be looked at.
+[[nodiscard]] inline Report report_unknown(std::string target, std::string id, const Error& error) {
+  Report report;
+  report.target = std::move(target);
+  report.findings.push_back({Finding::Level::unknown, std::move(id), error.what(), error.hint()});
+  return report;
+}
 
 }  // namespace pki

@@ -49,6 +49,13 @@ struct ClientSetup {
 [[nodiscard]] std::string conninfo_value(const std::string& text);
 /// What stands behind "psql": such a string.
 [[nodiscard]] std::string conninfo(const ClientSetup& setup);
+/// A connection string of libpq's, of either form, that verifies the server with `root`, whatever
+/// it says about that.
+[[nodiscard]] std::string verifying_conninfo(const std::string& conninfo,
+                                             const std::filesystem::path& root);
+/// The same string with one setting more, which wins over what it says.
+[[nodiscard]] std::string with_setting(const std::string& conninfo, std::string_view name,
+                                       const std::string& value);
 
 [[nodiscard]] std::string psql_snippet(const ClientSetup& setup);
 [[nodiscard]] std::string libpq_env_snippet(const ClientSetup& setup);

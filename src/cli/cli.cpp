@@ -87,7 +87,8 @@ std::string help(const Command& command) {
   out +=
       "\n"
       "Exit status: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 the certificate\n"
-      "is there but expires soon or has expired (issue), or a finding (check).\n"
+      "is there but expires soon or has expired (issue), or there is a problem (check; 1\n"
+      "is also what could not be told).\n"
       "The manual: man pki\n";
   return out;
 }
@@ -265,6 +266,10 @@ Exit run(std::span<const std::string> arguments, const Environment& environment)
     return Exit::failed;
   } catch (const std::bad_alloc&) {
     output.error(Error("out of memory", "free some and run this again"));
+    return Exit::failed;
+  } catch (const std::exception& error) {
+    // Of the standard library, where the system refuses what it hardly ever does.
+    output.error(Error(printable(error.what()), "see what the system lacks, and run this again"));
     return Exit::failed;
   }
 }

@@ -65,8 +65,14 @@ nlohmann::ordered_json to_json(const Report& report) {
                         {"what", finding.what},
                         {"remedy", finding.remedy}});
   }
+  nlohmann::ordered_json verdicts = nlohmann::ordered_json::array();
+  for (const Verdict& verdict : report.verdicts) {
+    verdicts.push_back(
+        {{"client", verdict.client}, {"accepts", verdict.accepts}, {"reason", verdict.reason}});
+  }
   return {{"target", report.target},
           {"facts", std::move(facts)},
+          {"verdicts", std::move(verdicts)},
           {"findings", std::move(findings)},
           {"command", report.command}};
 }
@@ -282,6 +288,27 @@ std::string Output::painted(Finding::Level level) const {
   return fmt::format("{}{}{}", level == Finding::Level::problem ? red : yellow, word(level), plain);
 }
 
+// What was seen, in columns; then the clients, those that accept in one row.
+void Output::print_table(const Report& report) {
+  std::vector<Fact> rows = report.facts;
+  std::string accept;
+  for (const Verdict& verdict : report.verdicts) {
+    if (verdict.accepts) accept += (accept.empty() ? "" : ", ") + verdict.client;
+  }
+  if (!accept.empty()) rows.push_back({"accepted by", accept});
+  for (const Verdict& verdict : report.verdicts) {
+    if (!verdict.accepts) {
+      rows.push_back({"refused by", fmt::format("{}: {}", verdict.client, verdict.reason)});
+    }
+  }
+  std::size_t width = 0;
+  for (const Fact& row : rows) width = std::max(width, printable(row.name).size());
+  for (const Fact& row : rows) {
+    environment_.out << fmt::format("  {:<{}}  {}\n", printable(row.name), width,
+                                    printable(row.value));
+  }
+}
+
 void Output::reports(std::span<const Report> reports) {
   if (json_) {
     nlohmann::ordered_json documents = nlohmann::ordered_json::array();
@@ -293,9 +320,7 @@ void Output::reports(std::span<const Report> reports) {
   for (const Report& report : reports) {
     if (!is_quiet) {
       environment_.out << fmt::format("{}\n", report.target);
-      for (const Fact& fact : report.facts) {
-        environment_.out << fmt::format("  {:<20}{}\n", fact.name, printable(fact.value));
-      }
+      print_table(report);
     }
     for (const Finding& finding : report.findings) {
       const std::string line =
@@ -308,8 +333,7 @@ void Output::reports(std::span<const Report> reports) {
       }
     }
     if (!is_quiet && !report.command.empty()) {
-      environment_.out << fmt::format("  {:<20}{}\n", "the same by hand",
-                                      printable(report.command));
+      environment_.out << fmt::format("  the same by hand: {}\n", printable(report.command));
     }
   }
 }

@@ -59,6 +59,7 @@ class Output {
 
  private:
   void report(const Issued& issued);
+  void print_table(const Report& report);
   [[nodiscard]] std::string painted(Finding::Level level) const;
   void write_json(const nlohmann::ordered_json& document);
 

@@ -153,6 +153,12 @@ Owner parse_owner(const std::string& text) {
   return owner;
 }
 
+Reader parse_reader(const std::string& text) {
+  if (std::optional<Reader> reader = find_reader(text)) return *std::move(reader);
+  throw Error(fmt::format("--as: there is no user {}", quote(text)),
+              "name the user that the service runs as");
+}
+
 CaFiles ca_files(const Arguments& arguments) {
   CaFiles files{.certificate = arguments.last("ca-cert", "minica.pem"),
                 .key = arguments.last("ca-key", "minica-key.pem"),

@@ -11,6 +11,7 @@
 
 #include "cli/command.h"
 #include "pki/ca.h"
+#include "pki/reader.h"
 
 namespace pki::cli {
 
@@ -31,6 +32,9 @@ namespace pki::cli {
 [[nodiscard]] RevocationReason parse_reason(const std::string& text);
 /// USER, USER:GROUP or :GROUP, names or ids.
 [[nodiscard]] Owner parse_owner(const std::string& text);
+
+/// Whoever --as names: a user's name or id, with the groups that he has.
+[[nodiscard]] Reader parse_reader(const std::string& text);
 
 /// --ca-cert, --ca-key and --out.
 [[nodiscard]] CaFiles ca_files(const Arguments& arguments);

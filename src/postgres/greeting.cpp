@@ -133,7 +133,7 @@ std::optional<ServerMessage> parse_message(std::span<const char> bytes) {
 }
 
 std::string one_line(std::string_view text) {
-  constexpr std::size_t longest = 300;
+  constexpr std::size_t longest = 500;
   constexpr std::string_view blank = " \t\r\n";
   text = text.substr(std::min(text.find_first_not_of(blank), text.size()));
   text = text.substr(0, text.find_last_not_of(blank) + 1);

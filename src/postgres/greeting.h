@@ -33,6 +33,8 @@ struct ServerMessage {
   std::string severity;  ///< "FATAL"; empty but in errors and notices, as is ...
   std::string code;      ///< ... the SQLSTATE. Of 'R': "ok", "password", "md5", "sasl", ...
   std::string message;   ///< Of 'R': the mechanisms of SASL, between spaces.
+
+  friend bool operator==(const ServerMessage&, const ServerMessage&) = default;
 };
 
 /// How much to read before a message is parsed.

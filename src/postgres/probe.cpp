@@ -6,7 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <exception>
+#include <future>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "base/openssl.h"
@@ -15,7 +19,9 @@
 #include "pki/snippets.h"
 #include "postgres/connection.h"
 #include "postgres/greeting.h"
+#include "postgres/verdicts.h"
 #include "x509/presented.h"
+#include "x509/stack.h"
 
 namespace pki {
 namespace {
@@ -39,34 +45,8 @@ struct SslDeleter {
 using Context = std::unique_ptr<SSL_CTX, SslDeleter>;
 using Session = std::unique_ptr<SSL, SslDeleter>;
 
-// What a handshake showed, besides its certificates.
-struct CertificateRequest {
-  bool asked = false;
-  int authorities = 0;
-};
-
-// Called when the server asks for a certificate: none is shown.
-int note_request(SSL* ssl, void* argument) {
-  auto* request = static_cast<CertificateRequest*>(argument);
-  request->asked = true;
-  request->authorities = std::max(0, sk_X509_NAME_num(SSL_get0_peer_CA_list(ssl)));
-  return 1;
-}
-
 // Whatever is shown is looked at afterwards, as a whole.
 int take_any_certificate(X509_STORE_CTX*, void*) { return 1; }
-
-Context make_context(CertificateRequest& request) {
-  constexpr const char* starting = "starting TLS";
-  Context context(SSL_CTX_new(TLS_client_method()));
-  if (context == nullptr) throw_openssl_error(starting);
-  // What clients refuse must be seen to be named, so nothing is refused here.
-  SSL_CTX_set_security_level(context.get(), 0);
-  check(static_cast<int>(SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION)), starting);
-  SSL_CTX_set_cert_verify_callback(context.get(), take_any_certificate, nullptr);
-  SSL_CTX_set_cert_cb(context.get(), note_request, &request);
-  return context;
-}
 
 std::vector<Certificate> served_chain(const SSL* ssl) {
   std::vector<Certificate> chain;
@@ -77,6 +57,72 @@ std::vector<Certificate> served_chain(const SSL* ssl) {
     chain.emplace_back(Handle<x509_st>(certificate));
   }
   return chain;
+}
+
+// Whether the server wants a certificate, and what it was answered.
+struct CertificateRequest {
+  const ServerCheck& check;
+  const std::string& host;
+  bool asked = false;
+  bool shown = false;
+  int authorities = 0;
+};
+
+void show(SSL* ssl, const ClientIdentity& identity) {
+  const Handle<stack_st_X509> rest = stack_of(std::span(identity.chain).subspan(1));
+  constexpr int override = 1;
+  check(SSL_use_cert_and_key(ssl, identity.chain.front().native(), identity.key.native(),
+                             rest.get(), override),
+        "showing the client certificate");
+}
+
+// Called when the server asks for a certificate, which it does after it has shown its own. Who we
+// are is not told to strangers.
+int answer_request(SSL* ssl, void* argument) noexcept {
+  auto& request = *static_cast<CertificateRequest*>(argument);
+  const ServerCheck& check = request.check;
+  request.asked = true;
+  request.authorities = std::max(0, sk_X509_NAME_num(SSL_get0_peer_CA_list(ssl)));
+  if (check.identity == nullptr) return 1;
+  try {
+    const std::vector<Certificate> chain = served_chain(ssl);
+    if (chain.empty() || !is_verified(chain, check.roots, request.host, check.now)) return 1;
+    show(ssl, *check.identity);
+    request.shown = true;
+  } catch (const std::exception&) {
+    return 1;  // none is shown; what is wrong with the server's is found afterwards
+  }
+  return 1;
+}
+
+// OpenSSL reads on as long as there is something that it passes over by itself: without an end, if
+// the server wants it so. The end is put below it.
+long stop_reading_in_time(BIO* bio, int operation, const char*, std::size_t, int, long, int result,
+                          std::size_t*) {
+  if (operation != BIO_CB_READ) return result;
+  const auto* until =
+      reinterpret_cast<const Connection::Clock::time_point*>(BIO_get_callback_arg(bio));
+  if (Connection::Clock::now() < *until) return result;
+  BIO_clear_retry_flags(bio);
+  return -1;
+}
+
+void read_until(const SSL* ssl, Connection::Clock::time_point& until) {
+  BIO* const bio = SSL_get_rbio(ssl);
+  BIO_set_callback_ex(bio, stop_reading_in_time);
+  BIO_set_callback_arg(bio, reinterpret_cast<char*>(&until));
+}
+
+Context make_context(CertificateRequest& request) {
+  constexpr const char* starting = "starting TLS";
+  Context context(SSL_CTX_new(TLS_client_method()));
+  if (context == nullptr) throw_openssl_error(starting);
+  // What clients refuse must be seen to be named, so nothing is refused here.
+  SSL_CTX_set_security_level(context.get(), 0);
+  check(static_cast<int>(SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION)), starting);
+  SSL_CTX_set_cert_verify_callback(context.get(), take_any_certificate, nullptr);
+  SSL_CTX_set_cert_cb(context.get(), answer_request, &request);
+  return context;
 }
 
 std::string place_of(const ServerCheck& check) {
@@ -123,14 +169,16 @@ class Probe {
     fact("connected in",
          fmt::format("{:.1f} ms", std::chrono::duration<double, std::milli>(round_trip).count()));
     if (!check_.direct && !is_tls_offered(connection)) return false;
-    CertificateRequest request;
+    CertificateRequest request{.check = check_, .host = host_};
     const Context context = make_context(request);
     const Session session = start_session(context.get(), connection);
+    read_until(session.get(), until_);
     const bool shaken = shake_hands(session.get(), connection, request);
     if (shaken) look_at_session(session.get());
     // They may have come before the handshake failed.
-    look_at_certificates(served_chain(session.get()), shaken);
+    look_at_certificates(served_chain(session.get()));
     if (shaken) look_at_request(session.get(), connection, request, round_trip);
+    if (check_.identity != nullptr) look_at_identity(*check_.identity, request);
     return true;
   }
 
@@ -201,19 +249,30 @@ class Probe {
   }
 
   bool shake_hands(SSL* ssl, const Connection& connection, const CertificateRequest& request) {
-    const Connection::Clock::time_point until = connection.deadline();
+    until_ = connection.deadline();
     for (;;) {
       const int result = SSL_connect(ssl);
       if (result == 1) return true;
       switch (SSL_get_error(ssl, result)) {
-        case SSL_ERROR_WANT_READ: connection.wait(POLLIN, until); break;
-        case SSL_ERROR_WANT_WRITE: connection.wait(POLLOUT, until); break;
-        default: report_handshake(request); return false;
+        case SSL_ERROR_WANT_READ: connection.wait(POLLIN, until_); break;
+        case SSL_ERROR_WANT_WRITE: connection.wait(POLLOUT, until_); break;
+        default:
+          if (Connection::Clock::now() >= until_) connection.wait(POLLIN, until_);  // throws
+          report_handshake(request);
+          return false;
       }
     }
   }
 
-  void report_required(const std::string& reason) {
+  void report_required(const CertificateRequest& request, const std::string& reason) {
+    if (request.shown) {
+      fact("client certificate", "refused");
+      problem("client-certificate-refused",
+              fmt::format("the server refuses {}: {}", shown_file(), reason),
+              "show one of a root that client_tls_ca_file or ssl_ca_file names, and see the "
+              "server's log");
+      return;
+    }
     fact("client certificate", "required");
     add(Level::note, "client-certificate-required",
         fmt::format("clients must show a certificate ({})", reason),
@@ -223,7 +282,7 @@ class Probe {
   void report_handshake(const CertificateRequest& request) {
     const std::string reason = take_openssl_reason();
     if (request.asked && is_alert(reason)) {
-      report_required(reason);
+      report_required(request, reason);
     } else if (check_.direct) {
       problem("no-direct-tls", fmt::format("no TLS from the first byte: {}", reason),
               "leave --direct out: PostgreSQL before 17 and PgBouncer before 1.25 have none");
@@ -251,14 +310,8 @@ class Probe {
     }
   }
 
-  void look_at_certificates(const std::vector<Certificate>& chain, bool shaken) {
-    if (chain.empty()) {
-      if (shaken) {
-        problem("no-certificate", "the server shows no certificate",
-                "give it one: pki --domains NAME");
-      }
-      return;
-    }
+  void look_at_certificates(const std::vector<Certificate>& chain) {
+    if (chain.empty()) return;  // the handshake failed: OpenSSL takes none without
     try {
       inspect_chain(chain);
     } catch (const Error& error) {
@@ -275,6 +328,7 @@ class Probe {
     fact("valid until", fmt::format("{} ({} left)", text(validity.not_after), text(left)));
     fact("serial", leaf.serial().text());
     fact("sent", fmt::format("{} certificate{}", chain.size(), chain.size() == 1 ? "" : "s"));
+    report_.verdicts = client_verdicts(chain, check_.roots, host_, check_.now);
     for (Finding& finding : inspect({.chain = chain,
                             .roots = check_.roots,
                             .host = host_,
@@ -303,23 +357,24 @@ class Probe {
       return;
     }
     const auto pause = std::max<Connection::Clock::duration>(milliseconds{100}, 3 * round_trip);
-    const Connection::Clock::time_point until = connection.deadline();
+    until_ = connection.deadline();
     bool is_closing = false;
     std::string answer = "asked for";
-    while (Connection::Clock::now() < until) {
+    while (true) {
       char byte = 0;
       const int error = SSL_get_error(ssl, SSL_read(ssl, &byte, 1));
+      if (Connection::Clock::now() >= until_) break;
       const std::string reason = error == SSL_ERROR_SSL ? take_openssl_reason() : "";
       if (is_alert(reason)) {
-        report_required(reason);
+        report_required(request, reason);
         return;
       }
       if (error != SSL_ERROR_WANT_READ) {
-        answer = "asked for, not required";
+        answer = request.shown ? "asked for, and taken" : "asked for, not required";
         break;
       }
       const bool has_input =
-          connection.wait_for_input(is_closing ? until : Connection::Clock::now() + pause);
+          connection.wait_for_input(is_closing ? until_ : Connection::Clock::now() + pause);
       if (has_input) continue;
       if (std::exchange(is_closing, true)) break;
       SSL_shutdown(ssl);
@@ -333,6 +388,27 @@ class Probe {
                       request.authorities),
           "name only your root in client_tls_ca_file or ssl_ca_file: without the first PgBouncer "
           "takes the system's bundle");
+    }
+  }
+
+  [[nodiscard]] std::string shown_file() const {
+    return printable(check_.identity->certificate_file.string());
+  }
+
+  void look_at_identity(const ClientIdentity& identity, const CertificateRequest& request) {
+    if (request.asked && !request.shown) {
+      add(Level::note, "client-certificate-not-shown",
+          fmt::format("{} is not shown to a server that is not verified", shown_file()),
+          "mend first what is said about the server's certificate");
+    }
+    for (Finding& finding : inspect({.chain = identity.chain,
+                            .roots = {},
+                            .host = std::nullopt,
+                            .for_client = true,
+                            .now = check_.now,
+                            .warn = check_.warn})) {
+      finding.what = fmt::format("{}: {}", shown_file(), finding.what);
+      report_.findings.push_back(std::move(finding));
     }
   }
 
@@ -412,6 +488,7 @@ class Probe {
   const ServerCheck& check_;
   const SocketAddress& address_;
   const std::string host_;
+  Connection::Clock::time_point until_;  // when the step in hand must end
   Report report_;
 };
 
@@ -424,11 +501,31 @@ std::vector<Report> check_server(const ServerCheck& check) {
       reports.push_back(Probe(check, address).run());
     }
   } catch (const NetworkError& error) {
-    reports.push_back({.target = place_of(check),
-                       .facts = {},
-                       .findings = {{Level::unknown, error.id(), error.what(), error.hint()}},
-                       .command = {}});
+    reports.push_back(report_unknown(place_of(check), error.id(), error));
+  } catch (const Error& error) {
+    reports.push_back(report_unknown(place_of(check), "not-checked", error));
   }
+  return reports;
+}
+
+std::vector<std::vector<Report>> check_servers(std::span<const ServerCheck> checks) {
+  constexpr std::size_t most = 32;
+  std::vector<std::vector<Report>> reports(checks.size());
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < checks.size(); i = next++)
+      reports[i] = check_server(checks[i]);
+  };
+  std::vector<std::future<void>> others;
+  try {
+    for (std::size_t i = 1; i < std::min(checks.size(), most); ++i) {
+      others.push_back(std::async(std::launch::async, work));
+    }
+  } catch (const std::system_error&) {
+    // No more threads: those that are there do it all.
+  }
+  work();
+  for (std::future<void>& other : others) other.get();
   return reports;
 }
 

@@ -174,6 +174,20 @@ std::string conninfo(const ClientSetup& setup) {
   return out;
 }
 
+// Of a setting that comes twice, libpq takes the last.
+std::string with_setting(const std::string& conninfo, std::string_view name,
+                         const std::string& value) {
+  const bool is_url = conninfo.starts_with("postgresql://") || conninfo.starts_with("postgres://");
+  if (!is_url) return fmt::format("{} {}={}", conninfo, name, conninfo_value(value));
+  const bool has_query = conninfo.find('?') != std::string::npos;
+  return fmt::format("{}{}{}={}", conninfo, has_query ? "&" : "?", name, url_encoded(value));
+}
+
+std::string verifying_conninfo(const std::string& conninfo, const std::filesystem::path& root) {
+  return with_setting(with_setting(conninfo, "sslmode", "verify-full"), "sslrootcert",
+                      root.string());
+}
+
 std::string psql_snippet(const ClientSetup& setup) {
   const std::string url =
       fmt::format("postgresql://{}@{}:{}/{}{}", url_encoded(setup.user), url_host(setup),

@@ -24,6 +24,20 @@ std::vector<Certificate> read_bundle(const std::filesystem::path& path) {
   }
 }
 
+ClientIdentity read_identity(const std::filesystem::path& certificate,
+                             const std::filesystem::path& key) {
+  const Directory certificates = Directory::open(certificate.parent_path());
+  const Directory keys = Directory::open(key.parent_path());
+  const Pair pair({&certificates, certificate.filename().string()},
+                  {&keys, key.filename().string()});
+  ClientIdentity identity{read_bundle(certificate), pair.read_key(true).key, certificate, key};
+  if (!(identity.chain.front().public_key() == identity.key.public_key())) {
+    throw Error(fmt::format("{} is not the key of {}", key.string(), certificate.string()),
+                "name the two files that were issued together");
+  }
+  return identity;
+}
+
 Certificate read_leaf_certificate(const std::filesystem::path& leaf) {
   return read_certificate_file(leaf / leaf_certificate_name);
 }

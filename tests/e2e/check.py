@@ -101,8 +101,10 @@ def tls_server(
     configure=lambda context: None,
     refusal: bytes = REFUSAL,
     shut_down: bool = True,
+    then=lambda session: session.recv(1),
 ):
-    """Speaks PostgreSQL's protocol up to the end of a TLS handshake; refuses clients without TLS."""
+    """Speaks PostgreSQL's protocol up to the end of a TLS handshake, and then does `then`; refuses
+    clients without TLS."""
     directory = support.fresh()
     (directory / "chain").write_bytes(chain)
     (directory / "key").write_bytes(key)
@@ -117,7 +119,7 @@ def tls_server(
             return
         connection.sendall(b"S")
         with context.wrap_socket(connection, server_side=True) as session:
-            session.recv(1)
+            then(session)
             if shut_down:
                 session.unwrap()
 
@@ -194,6 +196,39 @@ class Sockets(Case):
                 self.directory, server.target, "handshake-failed", "server-error"
             )
 
+    def test_messages_within_the_handshake_that_never_end(self):
+        """HelloRequests, which OpenSSL passes over by itself."""
+        flood = bytes.fromhex("1603033ffc") + bytes(0x3FFC)
+
+        def serve(connection):
+            connection.recv(64)
+            connection.sendall(b"S")
+            connection.recv(4096)
+            while True:
+                connection.sendall(flood * 16)
+
+        with Listener(serve) as server:
+            self.assert_ends_in_time(server.target)
+
+    def test_messages_after_the_handshake_that_never_end(self):
+        """A client certificate is asked for, and then come tickets."""
+
+        def ask(context):
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(self.directory / "minica.pem")
+            context.num_tickets = 10_000_000
+
+        leaf, key = make_leaf()
+        with tls_server(leaf, key, ask) as target:
+            self.assert_ends_in_time(target)
+
+    def assert_ends_in_time(self, target):
+        started = time.monotonic()
+        self.pki(self.directory, "check", target, "--timeout", "2", "--no-plaintext-probe")
+        taken = time.monotonic() - started
+        self.assertGreater(taken, 1.5)  # otherwise there was an end
+        self.assertLess(taken, 10)
+
     def test_bytes_that_never_end(self):
         """A byte now and then, each in time: within a handshake, and within a message."""
 
@@ -248,6 +283,13 @@ class Sockets(Case):
         self.assertEqual(seen, [SSL_REQUEST])
 
 
+def make_leaf(extensions=SERVER + SAN, kind="p256", **more) -> tuple[bytes, bytes]:
+    """For localhost and 127.0.0.1, by a root in with_root()'s directory."""
+    key = make_key(kind, 7)
+    more = {"issuer": make_root(), "subject": "localhost", "end": YEAR} | more
+    return certify(key, extensions, **more), key
+
+
 class Certificates(Case):
     """A certificate with one fault each."""
 
@@ -260,10 +302,8 @@ class Certificates(Case):
                 directory, f"{host}:{port}", *findings, status=status, options=options
             )
 
-    def leaf(self, extensions=SERVER + SAN, kind="p256", **more):
-        key = make_key(kind, 7)
-        more = {"issuer": make_root(), "subject": "localhost", "end": YEAR} | more
-        return certify(key, extensions, **more), key
+    def leaf(self, *arguments, **more):
+        return make_leaf(*arguments, **more)
 
     def test_a_good_one(self):
         report = self.judge(*self.leaf())
@@ -359,6 +399,10 @@ class Certificates(Case):
         leaf, key = self.leaf(serial="40" + "00" * 20)
         self.judge(leaf, key, "damaged-certificate")
 
+    def test_an_extension_that_nobody_knows(self):
+        unknown = SERVER + SAN + "1.3.6.1.4.1.55555.1=critical,ASN1:UTF8String:x\n"
+        self.judge(*self.leaf(unknown), "does-not-verify")
+
     def test_notes(self):
         both = AKI + USAGE + "extendedKeyUsage=serverAuth,clientAuth\n" + SAN
         report = self.judge(*self.leaf(both))
@@ -403,7 +447,7 @@ class Bouncer(servers.PgBouncer):
         return False
 
 
-class Servers(Case):
+class ServersCase(Case):
     def setUp(self):
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)
@@ -427,6 +471,8 @@ class Servers(Case):
             [*(tls if settings else []), *settings],
         )
 
+
+class Servers(ServersCase):
     def test_pgbouncer_on_its_way_to_tls(self):
         self.issue()
         with self.bouncer("plain") as bouncer:

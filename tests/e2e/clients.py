@@ -386,7 +386,7 @@ class Pgjdbc(Client, unittest.TestCase):
     def install(directory: Path) -> None:
         copy = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
         build(directory, tool("mvn"), "-q", "-B", copy, "-DoutputDirectory=lib")
-        build(directory, tool("javac"), "-d", "lib", "Client.java")
+        build(directory, tool("javac"), "-d", "lib", "Client.java", "Verify.java")
 
     def command(self, printed: Path) -> Sequence[str | Path]:
         lib = self.home / "lib"
@@ -412,7 +412,7 @@ class Pgx(Client, unittest.TestCase):
 
     @staticmethod
     def install(directory: Path) -> None:
-        build(directory, tool("go"), "build", "github.com/jackc/pgx/v5")
+        build(directory, tool("go"), "build", "-o", "verify/verify", "./verify")
 
     def command(self, printed: Path) -> Sequence[str | Path]:
         """What is printed is a part of the source."""

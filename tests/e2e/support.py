@@ -118,7 +118,7 @@ def make_key(kind: str, _number: int = 0) -> bytes:
         return openssl(f"genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:{kind[3:]}")
     if kind == "ed25519":
         return openssl("genpkey -algorithm ED25519")
-    curve = {"p256": "P-256", "p384": "P-384"}[kind]
+    curve = {"p256": "P-256", "p384": "P-384", "p521": "P-521"}[kind]
     return openssl(f"genpkey -algorithm EC -pkeyopt ec_paramgen_curve:{curve}")
 
 
@@ -335,6 +335,7 @@ class Case(unittest.TestCase):
             self.assertIn(part, run.stderr.decode())
         if advice:
             self.assertRegex(run.stderr.decode(), "; [a-z0-9]", "no advice")
+        return run
 
     def assert_issued(
         self,

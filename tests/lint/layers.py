@@ -17,9 +17,9 @@ PUBLIC = {
     "error": "base", "handle": "base", "secret": "base",
     "names": "x509", "key": "x509", "certificate": "x509", "profile": "x509", "issuer": "x509",
     "pkcs12": "x509", "crl": "x509", "inspection": "x509",
-    "file": "base", "report": "base", "ca": "store", "export": "store", "leaf": "store",
-    "revocation": "store",
-    "snippets": "postgres", "probe": "postgres",
+    "file": "base", "reader": "base", "report": "base",
+    "ca": "store", "export": "store", "leaf": "store", "revocation": "store",
+    "snippets": "postgres", "local_check": "postgres", "login": "postgres", "probe": "postgres",
 }
 
 # What is included or called -> the layers, or the one file, that may.
@@ -28,7 +28,7 @@ RESERVED = [
     (r'#include <openssl/ssl\.h>', ["postgres"]),
     (r'#include <sys/socket\.h>', ["postgres"]),
     (r'#include <openssl/err\.h>', ["base/openssl.cpp"]),
-    (r'#include <(fcntl\.h|sys/stat\.h|sys/file\.h|fstream)', ["store", "cli/main.cpp"]),
+    (r'#include <(fcntl\.h|sys/stat\.h|sys/file\.h|sys/xattr\.h|fstream)', ["store", "cli/main.cpp"]),
     (r'\b(std::)?getenv\(|\benviron\b', ["cli"]),
     (r'system_clock::now|\btime\(nullptr|clock_gettime|X509_gmtime_adj|X509_time_adj', ["cli"]),
     (r'std::(cout|cerr|clog)\b', ["cli/main.cpp"]),

@@ -66,6 +66,15 @@ TEST_CASE("snippets: an IPv6 host stands in brackets in a URL, and node is told 
   CHECK(test::contains(conninfo(client), "host=::1 "));
 }
 
+TEST_CASE("snippets: a connection string is made to verify, in the form it has") {
+  CHECK(verifying_conninfo("host=h sslmode=require", "/it's/r.pem") ==
+        R"(host=h sslmode=require sslmode=verify-full sslrootcert='/it\'s/r.pem')");
+  CHECK(verifying_conninfo("postgresql://h/db", "/a b.pem") ==
+        "postgresql://h/db?sslmode=verify-full&sslrootcert=/a%20b.pem");
+  CHECK(verifying_conninfo("postgres://h/db?user=a", "/r.pem") ==
+        "postgres://h/db?user=a&sslmode=verify-full&sslrootcert=/r.pem");
+}
+
 TEST_CASE("snippets: a client's certificate is named where there is one") {
   ClientSetup client;
   client.host = "h";
