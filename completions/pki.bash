@@ -29,8 +29,8 @@ __pki_operands() {
     local i count=0
     for ((i = 2; i < ${#typed[@]}; i++)); do
         case ${typed[i]} in
-            -*=* | -json | -quiet | -verbose | -require-client-cert) ;;
-            --json | --quiet | --verbose | --require-client-cert) ;;
+            -*=* | -json | -quiet | -verbose | -require-client-cert | -all) ;;
+            --json | --quiet | --verbose | --require-client-cert | --all) ;;
             -*) ((i++)) ;;
             *) ((count++)) ;;
         esac
@@ -106,13 +106,16 @@ _pki() {
         --sort)
             words='name expiry'
             ;;
+        --reason)
+            words='unspecified keyCompromise CACompromise affiliationChanged superseded cessationOfOperation'
+            ;;
         --format)
             words='pk8 p12 der fullchain libpq'
             ;;
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue list renew check config export' command=issue
+            local commands='issue list renew revoke crl check config export' command=issue
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -151,6 +154,13 @@ _pki() {
                     words+=' --format --password-file --password-fd --to --owner --ca-cert --out'
                     words+=' --json --quiet --verbose'
                     [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
+                    ;;
+                revoke)
+                    words+=' --reason --all --ca-cert --ca-key --out --json --quiet --verbose'
+                    [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
+                    ;;
+                crl)
+                    words+=' --days --ca-cert --ca-key --json --quiet --verbose'
                     ;;
             esac
             ;;

@@ -48,6 +48,8 @@ class Output {
   /// `was_all`: what is not due is counted, not listed. `is_followed`: by a command that makes
   /// servers load the new files.
   void renewed(std::span<const Renewed> all, const CaFiles& files, bool was_all, bool is_followed);
+  void revoked(const Revoked& revoked);
+  void listed(const CrlFile& list);
   /// On stdout; with --quiet no more than what is wrong or could not be told, on stderr.
   void reports(std::span<const Report> reports);
   /// Text to be pasted or included as it is.
