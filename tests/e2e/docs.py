@@ -148,7 +148,7 @@ def refusal(one: Choice, value: str) -> str | None:
     message = run(PKI, *arguments).stderr.removeprefix("pki: ")
     if re.match(one.accepted, message):
         return None
-    assert re.match(f"{one.name}:" if one.is_option else "unknown kind", message), message
+    assert re.match(f"{one.name}:" if one.is_option else f"unknown {one.name.lower()}", message), message
     return message
 
 
