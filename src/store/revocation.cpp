@@ -230,8 +230,13 @@ std::vector<std::string> warnings(const Revoked& revoked, bool is_user, Instant 
 
 // On the disk already, and so is whatever a killed run did to the ledger beside it.
 Staged stage_list(const Books& books, const Crl& list) {
+  const SecretBytes pem = list.pem();
+  if (pem.size() > largest_list) {
+    throw Error(fmt::format("{} would have {} MiB", books.list.path(), pem.size() >> 20U),
+                "make a new root: nobody could read that list");
+  }
   Staged staged = Staged::as_replacement(books.list, File::public_mode);
-  staged.write(as_text(list.pem()));
+  staged.write(as_text(pem));
   staged.sync();
   return staged;
 }
