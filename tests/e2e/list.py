@@ -764,7 +764,7 @@ METRICS = {
 
 class RevocationList(ListCase):
     def test_its_end_is_watched(self):
-        directory = support.fresh()
+        directory = fresh()
         for arguments in (["--domains", "a.test"], ["crl", "--days", "20"]):
             self.assertEqual(self.pki(directory, *arguments).returncode, 0)
         run = self.pki(directory, "list")
