@@ -72,7 +72,7 @@ _pki() {
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
         --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd | \
-            --warn-days | --timeout | --before | --exec)
+            --warn-days | --timeout | --before | --exec | --expiring)
             return
             ;;
         --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
@@ -100,13 +100,19 @@ _pki() {
         --profile)
             words='server client peer'
             ;;
+        --kind)
+            words='server client peer'
+            ;;
+        --sort)
+            words='name expiry'
+            ;;
         --format)
             words='pk8 p12 der fullchain libpq'
             ;;
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue renew check config export' command=issue
+            local commands='issue renew list check config export' command=issue
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -123,6 +129,10 @@ _pki() {
                     words+=' --all --before --reuse-key --exec --confirm --timeout --password-file'
                     words+=' --password-fd --ca-cert --ca-key --out --json --quiet --verbose'
                     words+=" $(__pki_names)"
+                    ;;
+                list)
+                    words+=' --expiring --kind --sort --all --prometheus --ca-cert --out'
+                    words+=' --json --quiet --verbose'
                     ;;
                 check)
                     words+=' --ca-cert --name --cert --key --as --out --direct'

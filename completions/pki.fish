@@ -71,6 +71,7 @@ end
 complete -c pki -f
 complete -c pki -n __pki_has_no_words -a issue -d 'Make a key and a certificate'
 complete -c pki -n __pki_has_no_words -a renew -d 'Replace certificates that end soon, in place'
+complete -c pki -n __pki_has_no_words -a list -d 'List all certificates'
 complete -c pki -n __pki_has_no_words -a check -d 'See whether traffic is encrypted and verified'
 complete -c pki -n __pki_has_no_words -a config -d 'Print configuration for a server or a client'
 complete -c pki -n __pki_has_no_words -a export -d 'Make other forms of a key and a certificate'
@@ -96,6 +97,13 @@ complete -c pki -n '__pki_command_is renew' -l exec -x -d 'Run this if something
 complete -c pki -n '__pki_command_is renew' -l confirm -d 'See that this server serves it' \
     -x -a '(__fish_print_hostnames)'
 complete -c pki -n '__pki_command_is renew' -l timeout -x -d 'Seconds to wait for that'
+
+complete -c pki -n '__pki_command_is list' -l expiring -x -d 'Only what ends within so many days'
+complete -c pki -n '__pki_command_is list' -l kind -d 'Only certificates of this kind' \
+    -x -a 'server client peer'
+complete -c pki -n '__pki_command_is list' -l sort -d 'The order' -x -a 'name expiry'
+complete -c pki -n '__pki_command_is list' -l all -d 'Also what is superseded or expired'
+complete -c pki -n '__pki_command_is list' -l prometheus -d 'Print metrics'
 
 complete -c pki -n '__pki_command_is check' -a '(__fish_print_hostnames)' -d Host
 complete -c pki -n '__pki_command_is check' -l name -x -d 'The name that the certificate must have'
@@ -134,13 +142,13 @@ complete -c pki -n '__pki_command_is export' -l to -d 'Where the files are made'
 
 complete -c pki -n '__pki_command_is issue export' -l owner -d 'Who the files are for' \
     -x -a '(__pki_owners)'
-complete -c pki -n '__pki_command_is issue renew check config export' -l ca-cert -r -F \
+complete -c pki -n '__pki_command_is issue renew list check config export' -l ca-cert -r -F \
     -d 'The root\'s certificate'
-complete -c pki -n '__pki_command_is issue renew check config export' -l out \
+complete -c pki -n '__pki_command_is issue renew list check config export' -l out \
     -d 'Where the certificate\'s directory is' -x -a '(__pki_directories)'
-complete -c pki -n '__pki_command_is issue renew check config export' -l json -d 'Print a JSON document'
-complete -c pki -n '__pki_command_is issue renew check config export' -l quiet -d 'Print errors only'
-complete -c pki -n '__pki_command_is issue renew check config export' -l verbose -d 'Print what is done'
+complete -c pki -n '__pki_command_is issue renew list check config export' -l json -d 'Print a JSON document'
+complete -c pki -n '__pki_command_is issue renew list check config export' -l quiet -d 'Print errors only'
+complete -c pki -n '__pki_command_is issue renew list check config export' -l verbose -d 'Print what is done'
 
 complete -c pki -l help -d 'Print a summary and exit'
 complete -c pki -l version -d 'Print the version and exit'

@@ -38,6 +38,11 @@ struct CaFiles {
   std::filesystem::path key = "minica-key.pem";
   /// Where the leaves' directories are made. It must be there.
   std::filesystem::path leaves = ".";
+
+  /// A line for every certificate, beside the root's: minica-index.txt for minica.pem.
+  [[nodiscard]] std::filesystem::path ledger() const {
+    return certificate.parent_path() / (certificate.stem().string() + "-index.txt");
+  }
 };
 
 struct LeafRequest {

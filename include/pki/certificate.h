@@ -65,6 +65,10 @@ class SerialNumber {
   /// Big-endian, without leading zeros. Throws Error for none, or more than 20.
   static SerialNumber from_bytes(std::span<const std::uint8_t> bytes);
 
+  /// What text() writes, in upper or lower case; leading zeros are dropped. Nothing for anything
+  /// else.
+  static std::optional<SerialNumber> parse(std::string_view text) noexcept;
+
   [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept {
     return {bytes_.data(), size_};
   }

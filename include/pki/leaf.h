@@ -26,7 +26,8 @@ inline constexpr const char* reload_mark_name = ".reload-due";
 struct ClientIdentity {
   std::vector<Certificate> chain;  ///< The client's own first; not empty.
   Key key;
-  std::filesystem::path certificate_file;  ///< For messages.
+  std::filesystem::path certificate_file;
+  std::filesystem::path key_file;
 };
 
 /// Throws an Error that names the file which cannot be read, or the two that do not match.

@@ -38,6 +38,9 @@ inline constexpr Profile peer{
 /// made.
 inline constexpr std::chrono::minutes backdate{5};
 
+/// What the common names of our roots, and of no host or user, begin with: minica's words.
+inline constexpr std::string_view root_name = "minica root ca ";
+
 /// What an existing certificate is for, by its extended key usages; nothing for neither of the two.
 [[nodiscard]] inline std::optional<Profile> profile_of(const Certificate& certificate) {
   if (certificate.is_ca()) return profiles::root;

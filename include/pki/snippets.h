@@ -47,6 +47,9 @@ struct ClientSetup {
 /// it says about that.
 [[nodiscard]] std::string verifying_conninfo(const std::string& conninfo,
                                              const std::filesystem::path& root);
+/// The same string with one setting more, which wins over what it says.
+[[nodiscard]] std::string with_setting(const std::string& conninfo, std::string_view name,
+                                       const std::string& value);
 
 [[nodiscard]] std::string psql_snippet(const ClientSetup& setup);
 [[nodiscard]] std::string libpq_env_snippet(const ClientSetup& setup);

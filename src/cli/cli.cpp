@@ -17,8 +17,8 @@ namespace pki::cli {
 namespace {
 
 // A subcommand is the first bare word; without one it is the first row.
-constexpr std::array commands = {&issue_command, &renew_command, &check_command, &config_command,
-                                 &export_command};
+constexpr std::array commands = {&issue_command, &renew_command,  &list_command,
+                                 &check_command, &config_command, &export_command};
 
 constexpr Option common_options[] = {
     {"help", "", "print this and exit (also -h)"},
@@ -87,7 +87,8 @@ std::string help(const Command& command) {
   out +=
       "\n"
       "Exit status: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 the certificate\n"
-      "is there but expires soon or has expired (issue), or a finding (check, renew).\n"
+      "is there but expires soon or has expired (issue; list --expiring), or there is a\n"
+      "problem (check, renew; 1 is also what could not be told).\n"
       "The manual: man pki\n";
   return out;
 }
@@ -267,6 +268,10 @@ Exit run(std::span<const std::string> arguments, const Environment& environment)
     return Exit::failed;
   } catch (const std::bad_alloc&) {
     output.error(Error("out of memory", "free some and run this again"));
+    return Exit::failed;
+  } catch (const std::exception& error) {
+    // Of the standard library, where the system refuses what it hardly ever does.
+    output.error(Error(printable(error.what()), "see what the system lacks, and run this again"));
     return Exit::failed;
   }
 }

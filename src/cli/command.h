@@ -73,6 +73,7 @@ struct Command {
 extern const Command issue_command;
 extern const Command check_command;
 extern const Command config_command;
+extern const Command list_command;
 extern const Command export_command;
 extern const Command renew_command;
 

@@ -57,6 +57,9 @@ class Output {
   [[nodiscard]] const Inherited& inherited() const { return environment_.inherited; }
   /// Clocks that were never set make certificates that nobody can use once they are.
   void warn_of_clock();
+  [[nodiscard]] bool is_terminal() const { return environment_.out_is_terminal; }
+  [[nodiscard]] bool may_colour() const { return environment_.may_colour; }
+  [[nodiscard]] bool is_quiet() const { return verbosity_ == Verbosity::quiet; }
 
   /// Throws Error if stdout did not take all that was written to it.
   void finish();

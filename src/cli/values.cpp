@@ -160,8 +160,10 @@ ServerAddress parse_server(const std::string& text) {
   ServerAddress server{parse_host(host)};
   if (rest.empty()) return server;
   if (rest.front() != ':') refuse_host(text);
-  constexpr int last_port = 65'535;
-  server.port = static_cast<std::uint16_t>(parse_number("port", rest.substr(1), 1, last_port));
+  if (!read_number(rest.substr(1), server.port) || server.port == 0) {
+    throw UsageError(fmt::format("{} has no port from 1 to 65535", quote(text)),
+                     "write HOST, HOST:PORT or [IPV6]:PORT");
+  }
   return server;
 }
 
@@ -184,21 +186,9 @@ std::optional<SecretBytes> read_password(const Arguments& arguments) {
 }
 
 Reader parse_reader(const std::string& text) {
-  const struct passwd* entry = ::getpwnam(text.c_str());
-  uid_t id = 0;
-  if (entry == nullptr && read_number(text, id)) entry = ::getpwuid(id);
-  if (entry == nullptr) {
-    throw Error(fmt::format("--as: there is no user {}", quote(text)),
-                "name the user that the service runs as");
-  }
-  Reader reader{entry->pw_name, entry->pw_uid, entry->pw_gid, {}};
-  int count = 64;
-  reader.groups.resize(static_cast<std::size_t>(count));
-  while (::getgrouplist(reader.name.c_str(), reader.group, reader.groups.data(), &count) < 0) {
-    reader.groups.resize(static_cast<std::size_t>(count));
-  }
-  reader.groups.resize(static_cast<std::size_t>(count));
-  return reader;
+  if (std::optional<Reader> reader = find_reader(text)) return *std::move(reader);
+  throw Error(fmt::format("--as: there is no user {}", quote(text)),
+              "name the user that the service runs as");
 }
 
 CaFiles ca_files(const Arguments& arguments) {

@@ -170,15 +170,17 @@ std::string conninfo(const ClientSetup& setup) {
 }
 
 // Of a setting that comes twice, libpq takes the last.
-std::string verifying_conninfo(const std::string& conninfo, const std::filesystem::path& root) {
+std::string with_setting(const std::string& conninfo, std::string_view name,
+                         const std::string& value) {
   const bool is_url = conninfo.starts_with("postgresql://") || conninfo.starts_with("postgres://");
-  if (!is_url) {
-    return fmt::format("{} sslmode=verify-full sslrootcert={}", conninfo,
-                       conninfo_value(root.string()));
-  }
+  if (!is_url) return fmt::format("{} {}={}", conninfo, name, conninfo_value(value));
   const bool has_query = conninfo.find('?') != std::string::npos;
-  return fmt::format("{}{}sslmode=verify-full&sslrootcert={}", conninfo, has_query ? "&" : "?",
-                     url_encoded(root.string()));
+  return fmt::format("{}{}{}={}", conninfo, has_query ? "&" : "?", name, url_encoded(value));
+}
+
+std::string verifying_conninfo(const std::string& conninfo, const std::filesystem::path& root) {
+  return with_setting(with_setting(conninfo, "sslmode", "verify-full"), "sslrootcert",
+                      root.string());
 }
 
 std::string psql_snippet(const ClientSetup& setup) {

@@ -168,9 +168,9 @@ struct Ca::State {
         leaves(Directory::open(files.leaves)),
         root_pair({&certificate_directory, file_name(files.certificate)},
                   {&key_directory, file_name(files.key)}),
-        ledger(certificate_directory, sibling_name(files.certificate, "-index.txt")),
+        ledger(certificate_directory, files.ledger().filename().string()),
         reserved_names{file_name(files.certificate), file_name(files.key),
-                       sibling_name(files.certificate, "-index.txt"),
+                       files.ledger().filename().string(),
                        sibling_name(files.certificate, "-crl.pem")} {}
 
   void demand_distinct_names() const;
@@ -251,7 +251,7 @@ Issuer Ca::State::make_root(Instant now) const {
   const SerialNumber serial = SerialNumber::generate();
   const Profile& profile = profiles::root;
   return Issuer::self_signed(
-      {.common_name = fmt::format("minica root ca {:02x}{:02x}{:02x}", serial.bytes()[0],
+      {.common_name = fmt::format("{}{:02x}{:02x}{:02x}", root_name, serial.bytes()[0],
                                   serial.bytes()[1], serial.bytes()[2]),
        .sans = {},
        .profile = profile,

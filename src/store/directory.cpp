@@ -183,9 +183,10 @@ std::string Directory::path_of(const std::string& name) const {
   return path_.empty() || path_ == "." ? name : (path_ / name).string();
 }
 
-Entry Directory::look(const std::string& name) const {
+Entry Directory::look(const std::string& name, bool follow) const {
   struct stat status {};
-  if (::fstatat(descriptor_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+  const int flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
+  if (::fstatat(descriptor_.get(), name.c_str(), &status, flags) != 0) {
     if (errno == ENOENT) return {};
     fail("look at", name, errno);
   }
@@ -194,6 +195,7 @@ Entry Directory::look(const std::string& name) const {
           .user = status.st_uid,
           .group = status.st_gid,
           .links = status.st_nlink,
+          .size = static_cast<std::uint64_t>(status.st_size),
           .identity = {status.st_dev, status.st_ino}};
 }
 
@@ -409,6 +411,51 @@ void Directory::append_lines(const std::string& name, std::string_view lines,
   }
   if (const int close_error = opened.close()) fail("write", name, close_error);
   if (is_new) sync();
+}
+
+bool Directory::read_lines(const std::string& name,
+                           const std::function<void(const TextLine&)>& visit) const {
+  const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  const Descriptor opened(
+      uninterrupted([&] { return ::openat(descriptor_.get(), name.c_str(), flags); }));
+  if (!opened.is_open() && errno == ENOENT) return false;
+  if (!opened.is_open()) fail("open", name, errno);
+  struct stat status {};
+  if (::fstat(opened.get(), &status) != 0) fail("look at", name, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("{} is not a regular file", path_of(name)), "move it away");
+  }
+  std::vector<char> buffer(4 * longest_line);
+  std::size_t held = 0;       // the beginning of a line
+  std::uint64_t dropped = 0;  // of that line, because it is too long
+  TextLine line{.text = {}, .number = 1, .offset = 0, .is_ended = true};
+  for (;;) {
+    const ssize_t got = uninterrupted(
+        [&] { return ::read(opened.get(), buffer.data() + held, buffer.size() - held); });
+    if (got < 0) fail("read", name, errno);
+    std::string_view rest(buffer.data(), held + static_cast<std::size_t>(got));
+    for (std::size_t end = rest.find('\n', held); end != std::string_view::npos;
+         end = rest.find('\n')) {
+      line.text = rest.substr(0, end);
+      visit(line);
+      line.offset += dropped + end + 1;
+      ++line.number;
+      dropped = 0;
+      rest.remove_prefix(end + 1);
+    }
+    if (got == 0) {
+      line.text = rest;
+      line.is_ended = false;
+      if (!rest.empty()) visit(line);
+      return true;
+    }
+    held = rest.size();
+    std::copy(rest.begin(), rest.end(), buffer.begin());
+    if (held > 2 * longest_line) {
+      dropped += held - longest_line - 1;
+      held = longest_line + 1;
+    }
+  }
 }
 
 void Directory::rename_new(const std::string& from, const std::string& to) const {

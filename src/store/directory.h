@@ -7,7 +7,9 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,13 +44,14 @@ class Descriptor {
 
 enum class EntryKind { absent, regular, directory, link, other };
 
-/// What lies under a name, links not followed.
+/// What lies under a name.
 struct Entry {
   EntryKind kind = EntryKind::absent;
   unsigned mode = 0;  // permission bits
   uid_t user = 0;
   gid_t group = 0;
   std::size_t links = 0;  // hard links
+  std::uint64_t size = 0;
   std::pair<dev_t, ino_t> identity = {};
 };
 
@@ -68,7 +71,8 @@ class Directory {
   /// `name` with this directory's path, for messages and results.
   [[nodiscard]] std::string path_of(const std::string& name) const;
 
-  [[nodiscard]] Entry look(const std::string& name) const;
+  /// A link is followed only if `follow` says so; one that leads nowhere is then absent.
+  [[nodiscard]] Entry look(const std::string& name, bool follow = false) const;
   /// All names in this directory but "." and "..", sorted.
   [[nodiscard]] std::vector<std::string> names() const;
   /// A directory in this one. A link to a directory is followed only if `follow` says so.
@@ -100,6 +104,18 @@ class Directory {
   /// a file of another kind is refused.
   void append_lines(const std::string& name, std::string_view lines,
                     Line (*judge)(std::string_view last_line)) const;
+  /// A line of a file, without its newline.
+  struct TextLine {
+    std::string_view text;  // valid during the call
+    std::uint64_t number;   // from 1 on
+    std::uint64_t offset;   // of its first byte
+    bool is_ended;          // false only where the last one lacks its newline
+  };
+  /// What is longer comes without its middle, and is still longer than this.
+  static constexpr std::size_t longest_line = std::size_t{1} << 16;
+  /// Calls `visit` for each line of a regular file of any size, in turn, in constant memory. False
+  /// if there is no such file. Links are not followed. Never blocks.
+  bool read_lines(const std::string& name, const std::function<void(const TextLine&)>& visit) const;
   /// Renames within this directory; a file that has the new name is never replaced.
   void rename_new(const std::string& from, const std::string& to) const;
   /// The same from this directory into another, under the same name.

@@ -12,10 +12,18 @@
 namespace pki {
 namespace {
 
-// Nothing where there is none: also if it went away between two looks.
-std::optional<Certificate> find_certificate(const Directory& leaves, const std::string& name) {
-  if (leaves.look(name).kind != EntryKind::directory) return std::nullopt;
-  const Directory directory = leaves.open_directory(name, false);
+// Nothing where there is none.
+std::optional<Certificate> find_certificate(const Directory& leaves, const std::string& name,
+                                            bool follow) {
+  const EntryKind kind = leaves.look(name).kind;
+  const bool is_link = kind == EntryKind::link;
+  const bool leads_to_directory =
+      is_link && follow && leaves.look(name, true).kind == EntryKind::directory;
+  if (kind != EntryKind::directory && !leads_to_directory) return std::nullopt;
+  const Directory directory = leaves.open_directory(name, follow);
+  if (is_link && directory.open_directory("..", false).identity() == leaves.identity()) {
+    return std::nullopt;
+  }
   if (directory.look(leaf_certificate_name).kind == EntryKind::absent) return std::nullopt;
   return read_certificate_at({&directory, leaf_certificate_name}, false);
 }
@@ -23,8 +31,8 @@ std::optional<Certificate> find_certificate(const Directory& leaves, const std::
 }  // namespace
 
 std::optional<StoredLeaf> find_leaf(const Directory& leaves, const std::string& name,
-                                    std::span<const Certificate> roots) {
-  std::optional<Certificate> certificate = find_certificate(leaves, name);
+                                    std::span<const Certificate> roots, bool follow) {
+  std::optional<Certificate> certificate = find_certificate(leaves, name, follow);
   if (!certificate.has_value() || certificate->is_ca()) return std::nullopt;
   const auto is_named = [&](const Certificate& root) { return certificate->names_issuer(root); };
   const auto has_signed = [&](const Certificate& root) {
@@ -44,12 +52,12 @@ std::optional<StoredLeaf> find_leaf(const Directory& leaves, const std::string& 
 
 void for_each_leaf(const Directory& leaves, std::span<const Certificate> roots,
                    const std::function<void(StoredLeaf)>& visit,
-                   const std::function<void(const std::string&)>& warn) {
+                   const std::function<void(const std::string&)>& warn, bool follow) {
   for (const std::string& name : leaves.names()) {
     if (name.starts_with('.')) continue;
     std::optional<StoredLeaf> leaf;
     try {
-      leaf = find_leaf(leaves, name, roots);
+      leaf = find_leaf(leaves, name, roots, follow);
     } catch (const Error& error) {
       warn(fmt::format("{} is passed over: {}", leaves.path_of(name), error.what()));
     }

@@ -19,17 +19,19 @@ struct StoredLeaf {
   std::size_t root;  // which of the roots has signed it
 };
 
-/// The leaf of one of `roots` in a directory of `leaves`. Nothing for a link, for a directory
-/// without a certificate, with one of another root, or with a CA's. Throws Error for a certificate
-/// that cannot be read, or is damaged: it may be a leaf's.
+/// The leaf of one of `roots` in a directory of `leaves`. Nothing for a directory without a
+/// certificate, with one of another root, or with a CA's; and for a link, unless `follow` says
+/// otherwise: then only for one that is a second name of a directory in `leaves`. Throws Error for
+/// a certificate that cannot be read, or is damaged: it may be a leaf's.
 [[nodiscard]] std::optional<StoredLeaf> find_leaf(const Directory& leaves, const std::string& name,
-                                                  std::span<const Certificate> roots);
+                                                  std::span<const Certificate> roots,
+                                                  bool follow = false);
 
 /// Calls `visit` for each leaf of `roots` in a directory of `leaves`, in the order of their names.
 /// Names that begin with a dot are passed over. `warn` gets a line for each that find_leaf() throws
 /// an Error for.
 void for_each_leaf(const Directory& leaves, std::span<const Certificate> roots,
                    const std::function<void(StoredLeaf)>& visit,
-                   const std::function<void(const std::string&)>& warn);
+                   const std::function<void(const std::string&)>& warn, bool follow = false);
 
 }  // namespace pki

@@ -132,35 +132,17 @@ class Renewal {
   }
 
   void find_all() {
-    std::vector<std::pair<dev_t, ino_t>> directories;
-    std::vector<std::string> links;
     for (const std::string& name : authority_.leaves.names()) {
       if (name.starts_with('.')) continue;
       look_at(name, [&] {
-        const Entry entry = authority_.leaves.look(name);
-        if (entry.kind == EntryKind::link) links.push_back(name);
-        if (entry.kind != EntryKind::directory) return;
-        directories.push_back(entry.identity);
-        find(name);
+        const EntryKind kind = authority_.leaves.look(name).kind;
+        if (kind == EntryKind::directory) find(name);
+        // A leaf elsewhere must not be forgotten.
+        if (kind == EntryKind::link &&
+            find_leaf(authority_.leaves, name, authority_.roots, true).has_value()) {
+          throw link_error(path_of(name));
+        }
       });
-    }
-    // A second name for one of them is nothing; one for a leaf elsewhere must not be forgotten.
-    for (const std::string& name : links) {
-      if (leads_to_leaf(name, directories)) look_at(name, [&] { throw link_error(path_of(name)); });
-    }
-  }
-
-  bool leads_to_leaf(const std::string& name,
-                     std::span<const std::pair<dev_t, ino_t>> known) const {
-    try {
-      const Directory directory = authority_.leaves.open_directory(name, true);
-      if (std::ranges::find(known, directory.identity()) != known.end()) return false;
-      const Certificate certificate = pair_in(directory).read_certificate(false);
-      return std::ranges::any_of(authority_.roots, [&](const Certificate& root) {
-        return certificate.is_signed_by(root);
-      });
-    } catch (const Error&) {
-      return false;
     }
   }
 

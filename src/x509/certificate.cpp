@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "base/ascii.h"
 #include "base/openssl.h"
 #include "pki/error.h"
 #include "x509/pem.h"
@@ -44,6 +45,19 @@ San read_san(const GENERAL_NAME* name) {
   throw Error("the certificate has a name that is neither a DNS name nor an IP address");
 }
 
+constexpr std::string_view hex_digits = "0123456789ABCDEF";
+
+// Of each character the value as a digit; 255 for what is none.
+constexpr std::array<std::uint8_t, 256> hex_values = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(255);
+  for (std::uint8_t i = 0; i < 16; ++i) {
+    values[static_cast<std::uint8_t>(hex_digits[i])] = i;
+    values[static_cast<std::uint8_t>(ascii_lower(hex_digits[i]))] = i;
+  }
+  return values;
+}();
+
 bool allows(x509_st* certificate, std::uint32_t usage) {
   return (X509_get_extended_key_usage(certificate) & usage) != 0;
 }
@@ -54,9 +68,19 @@ std::string text(Instant instant) {
   const auto day = std::chrono::floor<std::chrono::days>(instant);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss time{instant - day};
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     time.hours().count(), time.minutes().count(), time.seconds().count());
+  std::string out = "0000-00-00T00:00:00Z";
+  const auto put = [&](std::size_t at, std::size_t digits, std::int64_t number) {
+    for (std::size_t i = at + digits; i-- > at; number /= 10) {
+      out[i] = static_cast<char>('0' + number % 10);
+    }
+  };
+  put(0, 4, static_cast<int>(date.year()));
+  put(5, 2, static_cast<unsigned>(date.month()));
+  put(8, 2, static_cast<unsigned>(date.day()));
+  put(11, 2, time.hours().count());
+  put(14, 2, time.minutes().count());
+  put(17, 2, time.seconds().count());
+  return out;
 }
 
 std::string text(std::chrono::days number) {
@@ -90,9 +114,30 @@ SerialNumber SerialNumber::from_bytes(std::span<const std::uint8_t> bytes) {
   return serial;
 }
 
+std::optional<SerialNumber> SerialNumber::parse(std::string_view text) noexcept {
+  while (text.size() > 2 && text.starts_with("00")) text.remove_prefix(2);
+  SerialNumber serial;
+  serial.size_ = text.size() / 2;
+  if (text.empty() || text.size() % 2 != 0 || serial.size_ > serial.bytes_.size()) {
+    return std::nullopt;
+  }
+  unsigned all = 0;
+  for (std::size_t i = 0; i < serial.size_; ++i) {
+    const unsigned high = hex_values[static_cast<std::uint8_t>(text[2 * i])];
+    const unsigned low = hex_values[static_cast<std::uint8_t>(text[2 * i + 1])];
+    serial.bytes_[i] = static_cast<std::uint8_t>(high << 4U | low);
+    all |= high | low;
+  }
+  if (all > 15) return std::nullopt;
+  return serial;
+}
+
 std::string SerialNumber::text() const {
   std::string out;
-  for (const std::uint8_t byte : bytes()) out += fmt::format("{:02X}", byte);
+  for (const std::uint8_t byte : bytes()) {
+    out += hex_digits[byte >> 4U];
+    out += hex_digits[byte & 15U];
+  }
   return out;
 }
 

@@ -24,7 +24,7 @@ import time
 import unittest
 from pathlib import Path
 
-from docs import CHOICES, PKI, TREE, commands, options_in_help, values
+from docs import CHOICES, PKI, TREE, commands, help_of, options_in_help, values
 
 COMPLETIONS = TREE / "completions"
 
@@ -169,7 +169,9 @@ class Cases:
             if choice.command == "issue":
                 ways = ["pki", "pki issue", "pki issue --domains=host --days 9"]
             else:
-                ways = [f"pki {choice.command} --json", f"pki {choice.command} NAME"]
+                ways = [f"pki {choice.command} --json"]
+                if f"{choice.command} OPTION..." not in help_of(choice.command):  # it has operands
+                    ways.append(f"pki {choice.command} NAME")
             all_values = set(values(choice))
             start = max(all_values)[:2]
             for separator in self.separators:
@@ -227,6 +229,7 @@ class Cases:
             ("", "--ca-key"),
             ("issue", "--ca-cert"),
             ("config", "--ca-cert"),
+            ("list", "--ca-cert"),
             ("config psql", "--server-ca"),
             ("export", "--password-file"),
             ("export NAME", "--ca-cert"),
@@ -238,7 +241,7 @@ class Cases:
                 self.offers(f"{line}sp", {"spare root.pem"})
 
     def test_directories(self):
-        for option in ["--out", "issue --out", "config psql --out", "export --to", "export n --out"]:
+        for option in ["--out", "issue --out", "list --out", "config psql --out", "export --to", "export n --out"]:
             for separator in self.path_separators:
                 self.offers(f"pki {option}{separator}", DIRECTORIES)
                 self.offers(f"pki {option}{separator}c", {"certs"})
@@ -248,6 +251,7 @@ class Cases:
             "--domains",
             "--ip-addresses",
             "--days",
+            "list --expiring",
             "--user",
             "config --user",
             "config --dbname",

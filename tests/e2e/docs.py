@@ -93,6 +93,20 @@ CHOICES = [
         "ca clients dual kdc ocsp peers root servers signing timestamp user web",
     ),
     Choice(
+        "--kind",
+        "list",
+        "list --kind VALUE --ca-cert no/root.pem",
+        "cannot open directory",
+        "all any ca clients leaf other peers root servers user",
+    ),
+    Choice(
+        "--sort",
+        "list",
+        "list --sort VALUE --ca-cert no/root.pem",
+        "cannot open directory",
+        "date days end kind names none reverse serial status",
+    ),
+    Choice(
         "--format",
         "export",
         "export no/directory --format VALUE",
@@ -460,6 +474,23 @@ class Json(unittest.TestCase):
             for one in printed:
                 self.describes("JSON", one)
 
+    def test_list(self):
+        self.json("--domains", "host")
+        printed = self.json("list")
+        members = {
+            head.words("Va")[0]: body.text for head, body in MANUAL.section("JSON of list").items()
+        }
+        of_each = {name for name in members if name.startswith("certificates[].")}
+        self.assertEqual([name for name in members if name not in of_each], list(printed))
+        for one in printed["certificates"]:
+            self.assertEqual(
+                [name for name in members if name in of_each],
+                [f"certificates[].{name}" for name in one],
+            )
+            for name, value in one.items():
+                kind = "Number:" if type(value) is int else self.KINDS[type(value)]
+                self.assertTrue(members[f"certificates[].{name}"].startswith(kind), name)
+
     def test_config(self):
         self.json("--domains", "host")
         for kind in sorted(values("KIND")):
@@ -534,6 +565,12 @@ class ExitStatuses(unittest.TestCase):
                 (2, ["renew", "--all", "--before", "soon"]),
                 (2, ["config", "psql", "host", "--server-ca", "minica.pem"]),
                 (2, ["config", "postgres", "host", "--port", "5432"]),
+                (0, ["list"]),
+                (0, ["list", "--expiring", "30d"]),
+                (3, ["list", "--expiring", "800d"]),
+                (1, ["list", "--ca-cert", "nothing"]),
+                (2, ["list", "host"]),
+                (2, ["list", "--expiring", "soon"]),
                 (0, ["export", "host", "--format", "der"]),
                 (0, ["export", "host", "--format", "der"]),
                 (1, ["export", "nobody", "--format", "der"]),

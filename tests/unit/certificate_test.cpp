@@ -66,6 +66,33 @@ TEST_CASE("serial numbers: positive, 16 octets, never the same") {
   CHECK_THROWS_AS((void)SerialNumber::from_bytes(std::vector<std::uint8_t>(21, 1)), Error);
 }
 
+TEST_CASE("serial numbers: read from text") {
+  struct Row {
+    const char* text;
+    const char* same;  // empty: refused
+  };
+  const Row rows[] = {
+      {"0AFF", "0AFF"},
+      {"0aff", "0AFF"},
+      {"000001", "01"},
+      {"00", "00"},
+      {"00FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"},
+      {"", ""},
+      {"A", ""},
+      {"ABC", ""},
+      {"-1", ""},
+      {"0x10", ""},
+      {"1 ", ""},
+      {"0G", ""},
+      {"01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", ""},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.text);
+    const std::optional<SerialNumber> serial = SerialNumber::parse(row.text);
+    CHECK((serial.has_value() ? serial->text() : "") == row.same);
+  }
+}
+
 TEST_CASE("certificate: written and read back the same") {
   const Issuer root = test::make_root();
   const Certificate& certificate = root.certificate();

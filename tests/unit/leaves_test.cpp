@@ -26,14 +26,14 @@ struct Found {
   std::vector<std::string> warnings;
 };
 
-Found find(const fs::path& home, std::vector<Certificate> roots) {
+Found find(const fs::path& home, std::vector<Certificate> roots, bool follow = false) {
   Found found;
   for_each_leaf(
       Directory::open(home), roots,
       [&](const StoredLeaf& leaf) {
         found.leaves.push_back(leaf.name + " " + std::to_string(leaf.root));
       },
-      [&](const std::string& line) { found.warnings.push_back(line); });
+      [&](const std::string& line) { found.warnings.push_back(line); }, follow);
   return found;
 }
 
@@ -70,6 +70,23 @@ TEST_CASE("leaves: those of the roots, in the order of their names, whatever els
   CHECK(found.leaves == Names{"a\n\x1b 0", "b 0"});
   CHECK(found.warnings.empty());
   CHECK(find(home.path(), {}).leaves.empty());
+}
+
+TEST_CASE("leaves: a link is followed if that is asked for, but no leaf is found twice") {
+  const test::TemporaryDirectory home;
+  const test::TemporaryDirectory elsewhere;
+  const Issuer root = test::make_root();
+  write_certificate(home.path() / "here", issue(root));
+  write_certificate(elsewhere.path() / "there", issue(root));
+  fs::create_directory_symlink("here", home.path() / "again");
+  fs::create_directory_symlink(elsewhere.path() / "there", home.path() / "link");
+  fs::create_directory_symlink("nowhere", home.path() / "dangling");
+  fs::create_directory_symlink(".", home.path() / "self");
+  fs::create_symlink("here/cert.pem", home.path() / "file");
+  CHECK(find(home.path(), {root.certificate()}).leaves == Names{"here 0"});
+  const Found found = find(home.path(), {root.certificate()}, true);
+  CHECK(found.leaves == Names{"here 0", "link 0"});
+  CHECK(found.warnings.empty());
 }
 
 TEST_CASE("leaves: what may be one and cannot be read is told, and the others are found") {
