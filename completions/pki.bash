@@ -29,8 +29,8 @@ __pki_operands() {
     local i count=0
     for ((i = 2; i < ${#typed[@]}; i++)); do
         case ${typed[i]} in
-            -*=* | -json | -quiet | -verbose | -require-client-cert) ;;
-            --json | --quiet | --verbose | --require-client-cert) ;;
+            -*=* | -json | -quiet | -verbose | -require-client-cert | -all) ;;
+            --json | --quiet | --verbose | --require-client-cert | --all) ;;
             -*) ((i++)) ;;
             *) ((count++)) ;;
         esac
@@ -72,7 +72,7 @@ _pki() {
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
         --domains | --ip-addresses | --user | --days | --dbname | --port | --password-fd | \
-            --warn-days | --timeout | --before | --exec | --expiring)
+            --warn-days | --timeout | --expiring | --before | --exec)
             return
             ;;
         --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
@@ -106,13 +106,16 @@ _pki() {
         --sort)
             words='name expiry'
             ;;
+        --reason)
+            words='unspecified keyCompromise CACompromise affiliationChanged superseded cessationOfOperation'
+            ;;
         --format)
             words='pk8 p12 der fullchain libpq'
             ;;
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue renew list check config export' command=issue
+            local commands='issue list renew revoke crl check config export' command=issue
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -125,14 +128,14 @@ _pki() {
                     words+=' --domains --ip-addresses --user --profile --owner --ca-cert --ca-key'
                     words+=' --ca-alg --key-type --days --out --json --quiet --verbose'
                     ;;
+                list)
+                    words+=' --expiring --kind --sort --all --prometheus --ca-cert --out'
+                    words+=' --json --quiet --verbose'
+                    ;;
                 renew)
                     words+=' --all --before --reuse-key --exec --confirm --timeout --password-file'
                     words+=' --password-fd --ca-cert --ca-key --out --json --quiet --verbose'
                     words+=" $(__pki_names)"
-                    ;;
-                list)
-                    words+=' --expiring --kind --sort --all --prometheus --ca-cert --out'
-                    words+=' --json --quiet --verbose'
                     ;;
                 check)
                     words+=' --ca-cert --name --cert --key --as --out --direct'
@@ -151,6 +154,13 @@ _pki() {
                     words+=' --format --password-file --password-fd --to --owner --ca-cert --out'
                     words+=' --json --quiet --verbose'
                     [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
+                    ;;
+                revoke)
+                    words+=' --reason --all --ca-cert --ca-key --out --json --quiet --verbose'
+                    [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
+                    ;;
+                crl)
+                    words+=' --days --ca-cert --ca-key --json --quiet --verbose'
                     ;;
             esac
             ;;

@@ -29,6 +29,7 @@
 #include "pki/key.h"
 #include "pki/names.h"
 #include "pki/profile.h"
+#include "pki/revocation.h"
 #include "pki/secret.h"
 
 namespace pki {
@@ -147,6 +148,16 @@ class Ca {
   std::vector<Renewed> renew(const RenewalRequest& request, Instant now);
   /// Takes the marks away from leaves that renew() returned, unless they were renewed again since.
   void loaded(std::span<const Renewed> leaves);
+
+  /// Marks certificates as revoked in the ledger, and then makes the revocation list anew. Throws
+  /// Error; then nothing was changed, or (where the disk failed) no more than the ledger, and the
+  /// same call finishes it.
+  Revoked revoke(const RevokeRequest& request, Instant now);
+  /// Makes the revocation list anew, from the ledger. It lasts for `lifetime`: nothing for as long
+  /// as the one before it, or 825 days. Throws Error.
+  CrlFile write_crl(std::optional<std::chrono::days> lifetime, Instant now);
+  /// The same where there is a list and it is_due(); else nothing.
+  std::optional<CrlFile> refresh_crl(Instant now);
 
  private:
   struct State;

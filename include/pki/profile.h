@@ -34,12 +34,12 @@ inline constexpr Profile peer{
 
 }  // namespace profiles
 
+/// What the common names of our roots, and of no host or user, begin with: minica's words.
+inline constexpr std::string_view root_name = "minica root ca ";
+
 /// Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
 /// made.
 inline constexpr std::chrono::minutes backdate{5};
-
-/// What the common names of our roots, and of no host or user, begin with: minica's words.
-inline constexpr std::string_view root_name = "minica root ca ";
 
 /// What an existing certificate is for, by its extended key usages; nothing for neither of the two.
 [[nodiscard]] inline std::optional<Profile> profile_of(const Certificate& certificate) {

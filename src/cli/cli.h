@@ -28,6 +28,7 @@ struct Environment {
   bool out_is_terminal;
   Instant now;
   bool may_colour = false;  // a terminal, and no NO_COLOR
+  unsigned columns = 0;     // of the terminal; 0 if that is not known
   Inherited inherited = {};
 };
 

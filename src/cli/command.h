@@ -76,5 +76,7 @@ extern const Command config_command;
 extern const Command list_command;
 extern const Command export_command;
 extern const Command renew_command;
+extern const Command revoke_command;
+extern const Command crl_command;
 
 }  // namespace pki::cli

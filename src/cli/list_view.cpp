@@ -45,7 +45,25 @@ void add_column(std::string& row, std::string_view text, std::size_t width) {
   row.append(std::max(width, text.size()) - text.size() + 2, ' ');
 }
 
-constexpr std::size_t bar_cells = 10;
+void trim(std::string& row) { row.erase(row.find_last_not_of(' ') + 1); }
+
+// What follows stands on a line of its own where the table would be too wide.
+void add_break(std::string& row, const TableStyle& style) {
+  if (style.is_narrow) {
+    trim(row);
+    row += "\n    ";
+  } else {
+    row += "  ";
+  }
+}
+
+constexpr std::size_t kind_width = 6;
+constexpr std::size_t status_width = 17;
+constexpr std::size_t date_width = 10;
+constexpr std::size_t days_width = 6;
+constexpr std::size_t bar_cells = 8;
+constexpr std::size_t bar_width = bar_cells + 2;
+constexpr std::size_t serial_width = 32;
 
 // How much of its lifetime a certificate has left.
 std::string bar(const Listed& one, Instant now) {
@@ -120,10 +138,22 @@ std::string shown_name(std::string_view name) {
   return is_plain ? std::string(name) : quote(name);
 }
 
+std::size_t table_width(const TableStyle& style) {
+  return style.name_width + 2 + kind_width + 2 + status_width + 2 + date_width + 2 + days_width +
+         (style.has_bar ? 2 + bar_width : 0) + 2 + serial_width + 2;
+}
+
 std::string table_head(const TableStyle& style) {
-  return fmt::format("{:<{}}  {:<6}  {:<17}  {:<10}  {:>6}{}  {:<32}  {}\n", "NAME",
-                     style.name_width, "KIND", "STATUS", "EXPIRES", "DAYS",
-                     style.has_bar ? std::string(bar_cells + 4, ' ') : "", "SERIAL", "NAMES");
+  std::string head;
+  add_column(head, "NAME", style.name_width);
+  add_column(head, "KIND", kind_width);
+  add_column(head, "STATUS", status_width);
+  add_column(head, "EXPIRES", date_width);
+  head += "  DAYS";
+  if (style.has_bar) head.append(2 + bar_width, ' ');
+  add_break(head, style);
+  add_column(head, "SERIAL", serial_width);
+  return head + "NAMES\n";
 }
 
 std::string table_row(const Listed& one, const TableStyle& style, Instant now) {
@@ -134,23 +164,22 @@ std::string table_row(const Listed& one, const TableStyle& style, Instant now) {
   std::string row;
   row.reserve(160);
   add_column(row, shown_name(one.name), style.name_width);
-  add_column(row, kind.empty() ? "-" : kind, 6);
+  add_column(row, kind.empty() ? "-" : kind, kind_width);
   row += begin;
-  add_column(row, phrase(one.status), 17);
+  add_column(row, phrase(one.status), status_width);
   row += end;
-  add_column(row, std::string_view(text(one.not_after)).substr(0, 10), 10);
-  row.append(6 - std::min<std::size_t>(6, days.size()), ' ');
-  add_column(row, days, 0);
+  add_column(row, std::string_view(text(one.not_after)).substr(0, date_width), date_width);
+  row.append(days_width - std::min(days_width, days.size()), ' ');
+  row += days;
   if (style.has_bar && one.not_before.has_value()) {
-    row += begin;
-    add_column(row, bar(one, now), 0);
-    row += end;
+    row.append("  ").append(begin).append(bar(one, now)).append(end);
   } else if (style.has_bar) {  // the ledger does not tell when it began
-    row.append(bar_cells + 4, ' ');
+    row.append(2 + bar_width, ' ');
   }
-  add_column(row, one.serial.text(), 32);
+  add_break(row, style);
+  add_column(row, one.serial.text(), serial_width);
   row += shown_sans(one.sans);
-  row.erase(row.find_last_not_of(' ') + 1);
+  trim(row);
   row += '\n';
   return row;
 }

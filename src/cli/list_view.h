@@ -27,12 +27,15 @@ inline constexpr std::array all_list_statuses = {
 
 struct TableStyle {
   std::size_t name_width = 16;
-  bool has_bar = false;  // of the days left
+  bool has_bar = false;    // of the days left
+  bool is_narrow = false;  // serial numbers and names stand on lines of their own
   bool may_colour = false;
 };
 
 /// Names that a terminal would not show as they are come in quotes, with escapes.
 [[nodiscard]] std::string shown_name(std::string_view name);
+/// Without names.
+[[nodiscard]] std::size_t table_width(const TableStyle& style);
 [[nodiscard]] std::string table_head(const TableStyle& style);
 [[nodiscard]] std::string table_row(const Listed& one, const TableStyle& style, Instant now);
 

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -46,6 +47,8 @@ int main(int argc, char** argv) {
   // no-color.org: set and not empty.
   const char* const no_color = std::getenv("NO_COLOR");
   const bool may_colour = out_is_terminal && (no_color == nullptr || *no_color == '\0');
+  struct winsize size {};
+  (void)::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
   return static_cast<int>(pki::cli::run(
-      arguments, {std::cout, std::cerr, out_is_terminal, now, may_colour, inherited}));
+      arguments, {std::cout, std::cerr, out_is_terminal, now, may_colour, size.ws_col, inherited}));
 }

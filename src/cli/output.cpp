@@ -168,6 +168,43 @@ std::string next_steps(std::span<const Renewed> all) {
       shell_word(renewed->name));
 }
 
+nlohmann::ordered_json to_json(const CrlFile& list) {
+  const std::optional<Instant> end = list.crl.next_update();
+  return {{"path", path_text(list.path)},
+          {"number", std::to_string(list.crl.number().value_or(0))},
+          {"this_update", text(list.crl.this_update())},
+          {"next_update", end.has_value() ? text(*end) : ""}};
+}
+
+nlohmann::ordered_json to_json(const Revoked& revoked) {
+  const auto serials = [](const auto& certificates, auto serial_of) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const auto& certificate : certificates) list.push_back(serial_of(certificate).text());
+    return list;
+  };
+  const RevokedCertificate& first = revoked.certificates.front();
+  return {{"status", revoked.status == Revoked::Status::revoked ? "revoked" : "unchanged"},
+          {"subject", revoked.subject},
+          {"serials",
+           serials(revoked.certificates, [](const RevokedCertificate& one) { return one.serial; })},
+          {"revoked_at", text(first.time)},
+          {"reason", text(first.reason)},
+          {"still_valid",
+           serials(revoked.still_valid, [](const SerialNumber& serial) { return serial; })},
+          {"list", to_json(revoked.list)},
+          {"warnings", revoked.warnings}};
+}
+
+// Who reads a list, and how they come to.
+std::string readers_of(const CrlFile& list) {
+  const std::string path = path_text(list.path);
+  return fmt::format(
+      "\nPostgreSQL reads it with this line in postgresql.conf, and again at each reload:\n  {}"
+      "libpq, for a server's certificate, with\n  sslcrl={}\n"
+      "Where there are copies, copy it again.\n",
+      postgres_crl_line(path), conninfo_value(path));
+}
+
 }  // namespace
 
 Output::Output(const Environment& environment)
@@ -325,6 +362,38 @@ void Output::exported(const Exported& exported) {
     if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet) {
       environment_.out << fmt::format("Made {}.\n", path_text(file));
     }
+  }
+}
+
+void Output::revoked(const Revoked& revoked) {
+  for (const std::string& line : revoked.warnings) warning(line);
+  for (const RevokedCertificate& one : revoked.certificates) {
+    if (revoked.status == Revoked::Status::unchanged) {
+      note(fmt::format("{}: unchanged, revoked on {} ({})", one.serial.text(), pki::text(one.time),
+                       pki::text(one.reason)));
+    } else {
+      detail(fmt::format("{}: revoked", one.serial.text()));
+    }
+  }
+  if (json_) {
+    write_json(to_json(revoked));
+  } else if (revoked.status == Revoked::Status::revoked && environment_.out_is_terminal &&
+             verbosity_ != Verbosity::quiet) {
+    for (const RevokedCertificate& one : revoked.certificates) {
+      environment_.out << fmt::format("Revoked {} ({}).\n", one.serial.text(),
+                                      printable(revoked.subject));
+    }
+    listed(revoked.list);
+  }
+}
+
+void Output::listed(const CrlFile& list) {
+  if (json_) {
+    write_json(to_json(list));
+  } else if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet) {
+    environment_.out << fmt::format(
+        "Made the revocation list {}, which ends on {}.\n{}", path_text(list.path),
+        pki::text(list.crl.next_update().value_or(now())), readers_of(list));
   }
 }
 

@@ -121,6 +121,28 @@ std::chrono::days parse_days(std::string_view option, const std::string& text) {
   return std::chrono::days{days};
 }
 
+std::optional<SerialNumber> parse_serial(std::string text) {
+  if (text.find(':') != std::string::npos) {
+    if (text.size() % 3 != 2) return std::nullopt;
+    for (std::size_t i = 2; i < text.size(); i += 3) {
+      if (text[i] != ':') return std::nullopt;
+    }
+    std::erase(text, ':');
+  }
+  if (text.size() % 2 != 0) text.insert(0, 1, '0');
+  return SerialNumber::parse(text);
+}
+
+RevocationReason parse_reason(const std::string& text) {
+  // A hold could be lifted again, and nothing here does that.
+  const std::optional<RevocationReason> reason = parse_revocation_reason(text);
+  if (reason.has_value() && reason != RevocationReason::certificate_hold) return *reason;
+  throw UsageError(
+      fmt::format("--reason: unknown reason {}", quote(text)),
+      "use unspecified, keyCompromise, CACompromise, affiliationChanged, superseded or "
+      "cessationOfOperation");
+}
+
 Owner parse_owner(const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string user = text.substr(0, colon);

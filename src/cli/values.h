@@ -27,6 +27,10 @@ namespace pki::cli {
                                int most);
 /// A span of whole days: "30d" or "30". A century at most.
 [[nodiscard]] std::chrono::days parse_days(std::string_view option, const std::string& text);
+/// Hexadecimal in any case, with leading zeros or without, also in groups of two digits between
+/// colons as `openssl x509 -text` prints it. Nothing for anything else.
+[[nodiscard]] std::optional<SerialNumber> parse_serial(std::string text);
+[[nodiscard]] RevocationReason parse_reason(const std::string& text);
 /// USER, USER:GROUP or :GROUP, names or ids.
 [[nodiscard]] Owner parse_owner(const std::string& text);
 

@@ -24,11 +24,6 @@ std::string with_backslashes(std::string_view text, char quote, std::string_view
   return out + quote;
 }
 
-std::string conninfo_value(const std::string& text) {
-  const bool is_plain = !text.empty() && text.find_first_of(" '\\") == std::string::npos;
-  return is_plain ? text : with_backslashes(text, '\'', "'\\");
-}
-
 // `text` in single quotes, with those of its characters that `special` names written twice.
 std::string with_doubled(std::string_view text, std::string_view special) {
   std::string out = "'";
@@ -145,6 +140,10 @@ std::string pgbouncer_snippet(const ServerSetup& setup) {
   return out;
 }
 
+std::string postgres_crl_line(const std::filesystem::path& list) {
+  return fmt::format("ssl_crl_file = {}\n", postgres_value(list));
+}
+
 std::string postgres_snippet(const ServerSetup& setup) {
   std::string out = fmt::format(
       "ssl = on\n"
@@ -153,12 +152,18 @@ std::string postgres_snippet(const ServerSetup& setup) {
       postgres_value(setup.certificate), postgres_value(setup.key));
   if (setup.require_client_certificate) {
     out += fmt::format("ssl_ca_file = {}\n", postgres_value(setup.root));
+    if (setup.revocation_list.has_value()) out += postgres_crl_line(*setup.revocation_list);
   }
   out += fmt::format(
       "# In pg_hba.conf, in place of the lines that begin with \"host\": only TLS gets in.\n"
       "# hostssl all all all {}\n",
       setup.require_client_certificate ? "cert" : "scram-sha-256");
   return out;
+}
+
+std::string conninfo_value(const std::string& text) {
+  const bool is_plain = !text.empty() && text.find_first_of(" '\\") == std::string::npos;
+  return is_plain ? text : with_backslashes(text, '\'', "'\\");
 }
 
 std::string conninfo(const ClientSetup& setup) {

@@ -16,6 +16,7 @@
 #include "store/pair.h"
 #include "store/renewal.h"
 #include "store/replacement.h"
+#include "store/revocation.h"
 #include "store/writer.h"
 
 namespace pki {
@@ -32,11 +33,6 @@ std::string file_name(const std::filesystem::path& path) {
     throw Error(fmt::format("{} is no file name", quote(path.string())), "name a file");
   }
   return name;
-}
-
-// "minica.pem" -> "minica-index.txt"
-std::string sibling_name(const std::filesystem::path& certificate, const char* suffix) {
-  return certificate.stem().string() + suffix;
 }
 
 std::string list(const std::vector<San>& sans) {
@@ -156,6 +152,7 @@ struct Ca::State {
   Directory leaves;
   Pair root_pair;
   Ledger ledger;
+  Place revocation_list;
   std::vector<std::string> reserved_names;
   std::optional<Issuer> root;
   std::vector<std::string> warnings;
@@ -169,9 +166,9 @@ struct Ca::State {
         root_pair({&certificate_directory, file_name(files.certificate)},
                   {&key_directory, file_name(files.key)}),
         ledger(certificate_directory, files.ledger().filename().string()),
-        reserved_names{file_name(files.certificate), file_name(files.key),
-                       files.ledger().filename().string(),
-                       sibling_name(files.certificate, "-crl.pem")} {}
+        revocation_list{&certificate_directory, crl_path(files.certificate).filename().string()},
+        reserved_names{file_name(files.certificate), file_name(files.key), ledger.name(),
+                       revocation_list.name} {}
 
   void demand_distinct_names() const;
   void lock();
@@ -185,10 +182,14 @@ struct Ca::State {
                                  const PublicKey& key, const std::string& name) const;
   [[nodiscard]] Leaf look_at(const LeafRequest& request, Instant now) const;
   [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Instant now) const;
+  [[nodiscard]] bool is_revoked(const Certificate& certificate,
+                                std::vector<std::string>& notes) const;
   void make(Leaf& leaf, const Issuer& issuer, Instant now) const;
   [[nodiscard]] Staged stage(const Leaf& leaf) const;
   void sync_leaves() const;
   [[nodiscard]] Issued report(Leaf& leaf, bool root_is_new) const;
+  [[nodiscard]] Books books(Instant now) const;
+  [[nodiscard]] std::optional<Certificate> find_leaf(std::string name) const;
 };
 
 void Ca::State::demand_distinct_names() const {
@@ -347,10 +348,12 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
     throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
                 advice);
   }
+  std::vector<std::string> notes = warnings;
   std::vector<std::string> found;
   try {
     found = differences(request, certificate, *root);
     for (std::string& line : pair.differences_from(request.owner)) found.push_back(std::move(line));
+    if (is_revoked(certificate, notes)) found.emplace_back("it was revoked");
   } catch (const Error& error) {
     found.emplace_back(error.what());
   }
@@ -359,7 +362,6 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
                             fmt::join(found, "; ")),
                 advice);
   }
-  std::vector<std::string> notes = warnings;
   const bool expiring = certificate.validity().is_expiring(now);
   if (expiring && certificate.validity().not_after == root->certificate().validity().not_after) {
     notes.push_back(fmt::format("{} ends then too: a new certificate needs a new root",
@@ -376,6 +378,17 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
           .key_file = pair.key().path(),
           .root_is_new = false,
           .warnings = std::move(notes)};
+}
+
+// By the list alone: the ledger may be long, and this is run at every boot.
+bool Ca::State::is_revoked(const Certificate& certificate, std::vector<std::string>& notes) const {
+  try {
+    const std::optional<Crl> list = read_list(revocation_list, root->certificate());
+    return list.has_value() && list->find(certificate.serial()).has_value();
+  } catch (const Error& error) {
+    notes.emplace_back(error.what());
+    return false;
+  }
 }
 
 // In memory.
@@ -419,12 +432,42 @@ Issued Ca::State::report(Leaf& leaf, bool root_is_new) const {
           .warnings = std::move(leaf.warnings)};
 }
 
+Books Ca::State::books(Instant now) const {
+  const std::string path = root_pair.certificate().path();
+  if (!root.has_value()) {
+    throw Error(fmt::format("there is no root {}", path), "say where it is with --ca-cert");
+  }
+  demand_valid_root(now);
+  return {*root, path, ledger, revocation_list};
+}
+
+// The certificate in a directory, which must be one of this root's.
+std::optional<Certificate> Ca::State::find_leaf(std::string name) const {
+  if (name.starts_with('*')) name.front() = '_';
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
+    throw Error(fmt::format("{} is no name of a certificate's directory", quote(name)),
+                "say with --out where the directory is");
+  }
+  if (leaves.look(name).kind == EntryKind::absent) return std::nullopt;
+  const Directory directory = leaves.open_directory(name, true);
+  if (directory.look(leaf_certificate_name).kind == EntryKind::absent) return std::nullopt;
+  const Place place{&directory, leaf_certificate_name};
+  Certificate certificate = read_certificate_at(place, false);
+  if (root->has_signed(certificate)) return certificate;
+  throw Error(fmt::format("{} was not signed by {}", place.path(), root_pair.certificate().path()),
+              "name its root with --ca-cert");
+}
+
 Ca::Ca(const CaFiles& files, KeyType new_root) : state_(std::make_unique<State>(files, new_root)) {
   state_->demand_distinct_names();
   state_->lock();
   state_->root_pair.recover();
   Staged::clear(state_->leaves, {leaf_certificate_name, leaf_key_name});
   Replacement::clear(state_->leaves);
+  for (const std::string& name : {state_->ledger.name(), state_->revocation_list.name}) {
+    state_->certificate_directory.remove(
+        Place{&state_->certificate_directory, name}.pending().name);
+  }
   state_->load_root();
 }
 
@@ -522,5 +565,23 @@ std::vector<Renewed> Ca::renew(const RenewalRequest& request, Instant now) {
 }
 
 void Ca::loaded(std::span<const Renewed> leaves) { remove_marks(state_->leaves, leaves); }
+
+Revoked Ca::revoke(const RevokeRequest& request, Instant now) {
+  const Books books = state_->books(now);
+  const auto* name = std::get_if<std::string>(&request.certificate);
+  return pki::revoke(books, request, name != nullptr ? state_->find_leaf(*name) : std::nullopt,
+                     now);
+}
+
+CrlFile Ca::write_crl(std::optional<days> lifetime, Instant now) {
+  return write_list(state_->books(now), lifetime, now);
+}
+
+std::optional<CrlFile> Ca::refresh_crl(Instant now) {
+  const Books books = state_->books(now);
+  const std::optional<Crl> list = read_list(books.list, books.root.certificate());
+  if (!list.has_value() || !is_due(*list, now)) return std::nullopt;
+  return write_list(books, std::nullopt, now);
+}
 
 }  // namespace pki

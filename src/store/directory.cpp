@@ -236,15 +236,16 @@ Directory Directory::open_directory(const std::string& name, bool follow) const 
   return {std::move(opened), path_of(name)};
 }
 
-File Directory::read(const std::string& name, bool follow) const {
-  return read_file(name, follow, false);
+File Directory::read(const std::string& name, bool follow, std::size_t largest) const {
+  return read_file(name, follow, false, largest);
 }
 
 File Directory::read_with_attributes(const std::string& name) const {
-  return read_file(name, false, true);
+  return read_file(name, false, true, largest_file);
 }
 
-File Directory::read_file(const std::string& name, bool follow, bool with_attributes) const {
+File Directory::read_file(const std::string& name, bool follow, bool with_attributes,
+                          std::size_t largest) const {
   // O_NONBLOCK: a FIFO would wait for its writer.
   const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
   const Descriptor opened(
@@ -262,9 +263,10 @@ File Directory::read_file(const std::string& name, bool follow, bool with_attrib
     throw Error(fmt::format("{} is not a regular file", path_of(name)), "name a regular file");
   }
   const auto too_large = [&] {
-    throw Error(fmt::format("{} is larger than 1 MiB", path_of(name)), "name the right file");
+    throw Error(fmt::format("{} is larger than {} MiB", path_of(name), largest >> 20U),
+                "name the right file");
   };
-  if (static_cast<std::size_t>(status.st_size) > largest_file) too_large();
+  if (static_cast<std::size_t>(status.st_size) > largest) too_large();
 
   SecretBytes contents(static_cast<std::size_t>(status.st_size) + 1);
   std::size_t size = 0;
@@ -274,7 +276,7 @@ File Directory::read_file(const std::string& name, bool follow, bool with_attrib
     if (got < 0) fail("read", name, errno);
     if (got == 0) break;
     size += static_cast<std::size_t>(got);
-    if (size > largest_file) too_large();
+    if (size > largest) too_large();
     if (size == contents.size()) contents.resize(2 * size);  // it grew since we looked
   }
   contents.resize(size);
@@ -348,6 +350,11 @@ Descriptor Directory::write_new(const File& file) const {
   // A hint: files that are under way together are waited for together.
   (void)::sync_file_range(opened.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   return opened;
+}
+
+void Directory::write_more(const Descriptor& file, std::string_view bytes,
+                           const std::string& name) const {
+  if (const int error = write_all(file.get(), bytes)) fail("write", name, error);
 }
 
 void Directory::sync_file(Descriptor file, const std::string& name) const {
@@ -508,6 +515,11 @@ bool Directory::link_into(const std::string& name, const Directory& other) const
     case EOPNOTSUPP: return false;
     default: other.fail("link", name, errno);
   }
+}
+
+void Directory::rename_over(const std::string& from, const std::string& to) const {
+  const int fd = descriptor_.get();
+  if (::renameat(fd, from.c_str(), fd, to.c_str()) != 0) fail("replace", to, errno);
 }
 
 void Directory::remove(const std::string& name) const {

@@ -77,9 +77,10 @@ class Directory {
   [[nodiscard]] std::vector<std::string> names() const;
   /// A directory in this one. A link to a directory is followed only if `follow` says so.
   [[nodiscard]] Directory open_directory(const std::string& name, bool follow) const;
-  /// A regular file of at most `largest_file`. A link is followed only if `follow` says so; mode
+  /// A regular file of at most `largest` bytes. A link is followed only if `follow` says so; mode
   /// and owner are those of the file it leads to. Never blocks.
-  [[nodiscard]] File read(const std::string& name, bool follow) const;
+  [[nodiscard]] File read(const std::string& name, bool follow,
+                          std::size_t largest = largest_file) const;
   /// The same with its ACL and its SELinux label, for a file that is to take its place.
   [[nodiscard]] File read_with_attributes(const std::string& name) const;
 
@@ -95,6 +96,8 @@ class Directory {
   /// Makes a file that was not there, and sets the disk to work on it. Its bytes are there for good
   /// after sync_file().
   [[nodiscard]] Descriptor write_new(const File& file) const;
+  /// Adds to a file that write_new() has made. `name` is for messages.
+  void write_more(const Descriptor& file, std::string_view bytes, const std::string& name) const;
   /// Waits until the bytes of an open file are on the disk, and closes it. `name` is for messages.
   void sync_file(Descriptor file, const std::string& name) const;
   /// What the last line of a file of lines is: whole, torn by a crash, or of another kind of file.
@@ -118,7 +121,9 @@ class Directory {
   bool read_lines(const std::string& name, const std::function<void(const TextLine&)>& visit) const;
   /// Renames within this directory; a file that has the new name is never replaced.
   void rename_new(const std::string& from, const std::string& to) const;
-  /// The same from this directory into another, under the same name.
+  /// The same; what has the new name is replaced.
+  void rename_over(const std::string& from, const std::string& to) const;
+  /// A new name as rename_new() gives it, from this directory into another, the name the same.
   void move_new(const std::string& name, const Directory& to) const;
   /// The same, but what has the name there is replaced.
   void move_over(const std::string& name, const Directory& to) const;
@@ -139,7 +144,8 @@ class Directory {
   Directory(Descriptor descriptor, std::filesystem::path path);
 
   void rename_new(const std::string& from, const Directory& other, const std::string& to) const;
-  [[nodiscard]] File read_file(const std::string& name, bool follow, bool with_attributes) const;
+  [[nodiscard]] File read_file(const std::string& name, bool follow, bool with_attributes,
+                               std::size_t largest) const;
   [[noreturn]] void fail(std::string_view doing, const std::string& name, int error) const;
 
   Descriptor descriptor_;

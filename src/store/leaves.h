@@ -20,9 +20,9 @@ struct StoredLeaf {
 };
 
 /// The leaf of one of `roots` in a directory of `leaves`. Nothing for a directory without a
-/// certificate, with one of another root, or with a CA's; and for a link, unless `follow` says
-/// otherwise: then only for one that is a second name of a directory in `leaves`. Throws Error for
-/// a certificate that cannot be read, or is damaged: it may be a leaf's.
+/// certificate, with one of another root, or with a CA's, and for a link, unless `follow` says
+/// otherwise: then only for one to another directory in `leaves`, which is found by itself. Throws
+/// Error for a certificate that cannot be read, or is damaged: it may be a leaf's.
 [[nodiscard]] std::optional<StoredLeaf> find_leaf(const Directory& leaves, const std::string& name,
                                                   std::span<const Certificate> roots,
                                                   bool follow = false);

@@ -9,26 +9,15 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <ctime>
 
 #include "base/ascii.h"
 #include "base/openssl.h"
 #include "pki/error.h"
+#include "x509/asn1.h"
 #include "x509/pem.h"
 
 namespace pki {
 namespace {
-
-Instant read_time(const ASN1_TIME* time) {
-  std::tm broken_down{};
-  check(ASN1_TIME_to_tm(time, &broken_down), "reading a certificate's dates");
-  using namespace std::chrono;
-  const year_month_day date{year{broken_down.tm_year + 1900},
-                            month{static_cast<unsigned>(broken_down.tm_mon + 1)},
-                            day{static_cast<unsigned>(broken_down.tm_mday)}};
-  return sys_days{date} + hours{broken_down.tm_hour} + minutes{broken_down.tm_min} +
-         seconds{broken_down.tm_sec};
-}
 
 std::string_view view(const ASN1_STRING* string) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
@@ -199,13 +188,7 @@ PublicKey Certificate::public_key() const {
   return PublicKey(check(X509_get_pubkey(native()), "reading a certificate's public key"));
 }
 
-SerialNumber Certificate::serial() const {
-  const ASN1_INTEGER* number = X509_get0_serialNumber(native());
-  const std::string_view bytes = view(number);
-  if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER) throw Error("a negative serial number");
-  return SerialNumber::from_bytes(
-      {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-}
+SerialNumber Certificate::serial() const { return read_serial(X509_get0_serialNumber(native())); }
 
 Validity Certificate::validity() const {
   return {read_time(X509_get0_notBefore(native())), read_time(X509_get0_notAfter(native()))};

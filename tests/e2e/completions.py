@@ -189,13 +189,15 @@ class Cases:
             self.offers(f"{way}r", {"rails"})
 
     def test_names(self):
-        options = set(options_in_help("config")) | set(options_in_help("export"))
+        options = {one for name in ("config", "export", "revoke") for one in options_in_help(name)}
         for way in [
             "pki config psql ",
             "pki config --user app_user node ",
             "pki config go --port=5432 ",
             "pki export ",
             "pki export --format pk8 --json ",
+            "pki revoke ",
+            "pki revoke --all --reason superseded ",
         ]:
             self.assertEqual(self.choices(way) - options, NAMES)
             self.offers(f"{way}a", {"app_user"})
@@ -203,6 +205,8 @@ class Cases:
             self.offers(f"pki export {out} o", NAMES_IN_CERTS)
             self.offers(f"pki config jdbc {out} o", NAMES_IN_CERTS)
         self.offers("pki export app_user b", set())
+        self.offers("pki revoke app_user b", set())
+        self.offers("pki crl b", set())
         self.offers("pki config psql bouncerhost a", set())
 
     def offers_owners(self, line: str, expected: set[str]) -> None:

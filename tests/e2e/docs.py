@@ -114,6 +114,13 @@ CHOICES = [
         "bundle chain crl jks jwk pem pfx pk1 pkcs1 pkcs12 pkcs8 sec1 ssh",
     ),
     Choice(
+        "--reason",
+        "revoke",
+        "revoke no/name --ca-cert no/root.pem --reason VALUE",
+        "cannot open directory",
+        "AACompromise certificateHold key-compromise lost privilegeWithdrawn removeFromCRL",
+    ),
+    Choice(
         "KIND",
         "config",
         "config VALUE no/directory",
@@ -517,6 +524,18 @@ class Json(unittest.TestCase):
             made = str(Path(self.directory).resolve() / "host/cert.der")
             self.assertEqual((printed[member], printed[other]), ([made], []))
 
+    def test_revoke(self):
+        self.json("--user", "user")
+        for status in ["revoked", "unchanged"]:
+            printed = self.json("revoke", "user")
+            members = self.describes("JSON of revoke", printed)
+            self.assertEqual(printed["status"], status)
+            self.assertIn(status, members["status"].words("Cm"))
+
+    def test_crl(self):
+        self.json("--user", "user")
+        self.describes("JSON of crl", self.json("crl"))
+
     @classmethod
     def flatten(cls, value: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
         for name, member in value.items():
@@ -579,6 +598,16 @@ class ExitStatuses(unittest.TestCase):
                 (2, ["export", "host", "--format", "p12"]),
                 (2, ["export", "host", "--format", "pk8", "--password-fd", "0"]),
                 (1, ["export", "host", "--format", "p12", "--password-file", "nothing"]),
+                (0, ["revoke", "app", "--reason", "superseded"]),
+                (0, ["revoke", "app"]),
+                (1, ["revoke", "app", "--reason", "keyCompromise"]),
+                (1, ["revoke", "nobody"]),
+                (1, ["revoke", "abcd"]),
+                (2, ["revoke"]),
+                (2, ["revoke", "app", "--reason", "nothing"]),
+                (0, ["crl"]),
+                (2, ["crl", "--days", "0"]),
+                (2, ["crl", "more"]),
             ]:
                 with self.subTest(arguments):
                     self.assertEqual(run(PKI, *arguments, cwd=directory).returncode, status)

@@ -701,10 +701,10 @@ class OnATerminal(ListCase):
             put(directory, name, leaf(name, days, start=days - 700))
         shown = on_terminal(directory, "list").decode().replace("\r", "")
         for name, bar, colour in (
-            ("full", r"={10}", 0),
-            ("half", r"={5} {5}", 0),
-            ("little", r"= {9}", 33),
-            ("ended", r" {10}", 31),
+            ("full", r"={8}", 0),
+            ("half", r"={4} {4}", 0),
+            ("little", r"= {7}", 33),
+            ("ended", r" {8}", 31),
         ):
             [row] = re.findall(rf"(?m)^{name} .*", shown)
             self.assertRegex(row, rf"\[{bar}\]")
@@ -716,6 +716,19 @@ class OnATerminal(ListCase):
         plain = on_terminal(directory, "list", environment={"NO_COLOR": "1"}).decode()
         self.assertNotIn("\x1b", plain)
         self.assertEqual(plain.replace("\r", ""), re.sub(r"\x1b\[\d+m", "", shown))
+
+    def test_a_narrow_one(self):
+        """No line is wrapped, but for names."""
+        directory = fresh()
+        self.assertEqual(self.pki(directory, "--domains", "bouncerhost").returncode, 0)
+        shown = re.sub(rb"\x1b\[\d+m", b"", on_terminal(directory, "list", columns=82))
+        rows = shown.decode().split("\r\n")
+        self.assertLessEqual(max(map(len, rows)), 82)
+        serial = serial_of((directory / "bouncerhost/cert.pem").read_bytes())
+        self.assertIn(f"    {serial}  bouncerhost", rows)
+        wide = re.sub(rb"\x1b\[\d+m", b"", on_terminal(directory, "list", columns=150)).decode()
+        self.assertEqual(wide.split(), shown.decode().split())
+        self.assertEqual(wide.count("\n") * 2, shown.count(b"\n"))
 
     def test_next_steps(self):
         directory = fresh()

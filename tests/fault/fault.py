@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -28,7 +29,7 @@ from dataclasses import replace
 
 import disk
 import scenario
-from scenario import FIRST_RUN, IN_THREE_DIRECTORIES, PKI, TIMEOUT, Scenario
+from scenario import FIRST_RUN, IN_THREE_DIRECTORIES, PKI, TIMEOUT, Revocation, Scenario
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
 
@@ -53,6 +54,7 @@ def tearDownModule():
 
 
 ON_A_ROOT = Scenario("a leaf on an existing root", scenario.with_root)
+REVOCATION = Revocation("a revocation", scenario.with_two_leaves)
 PROVISIONED = Scenario("a first run into a provisioned directory", scenario.provisioned)
 
 
@@ -79,6 +81,15 @@ def scenarios():
     yield Scenario("a satisfied rerun", scenario.satisfied())
     yield RENEWAL
     yield RENEWAL_ONE_BY_ONE
+    yield REVOCATION
+    yield Revocation("a revocation in a long and torn ledger", scenario.with_list_and_torn_ledger)
+    there = IN_THREE_DIRECTORIES
+    yield Revocation(
+        "a revocation of what another program made", scenario.with_foreign_leaf,
+        arguments=("revoke", "bouncerhost", "--reason", "keyCompromise", *there.arguments[:-2]),
+        certificate=there.certificate, key=there.key, ledger=there.ledger, leaf=there.leaf,
+        list="a/ca-crl.pem",
+        tolerated=("../a/ca.pem is not in the ledger", "bouncerhost/cert.pem is not in the ledger"))
     if os.geteuid() == 0:  # nobody else could look at what has no permissions yet
         yield Scenario("a first run of an ordinary user with umask 0777", umask=0o777,
                        user=scenario.ordinary_user())
@@ -240,7 +251,7 @@ class Sweep(unittest.TestCase):
                 yield f"{k}:{WRITES}:kill-before", pieces
                 yield f"{k}:{WRITES}:fail=ENOSPC", pieces
                 yield f"{k}:{WRITES}:fail=ENOSPC", "1+:ftruncate:fail=EIO", pieces
-        self.sweep("torn writes", rules, [FIRST_RUN, ON_A_ROOT])
+        self.sweep("torn writes", rules, [FIRST_RUN, ON_A_ROOT, REVOCATION])
 
     def test_killed_while_taking_back(self):
         """A call fails, and then something happens to the calls that take back what was done."""
@@ -346,6 +357,54 @@ def another_name(at):
         case.finish()
         return case.end()
     return examine
+
+
+class Listing(unittest.TestCase):
+    """What only reads tells all there is, or that it could not, and changes nothing."""
+
+    CALLS = CALLS + ",getdents64"
+    COMMAND = ("1+:prctl:fail=0", "--", PKI, "list", "--all")
+
+    def setUp(self):
+        self.directory = scenario.new_directory()
+        for host in ("gone", "bouncerhost", "dbhost"):
+            subprocess.run([PKI, "--domains", host], cwd=self.directory, check=True)
+        shutil.rmtree(self.directory / "gone")
+        self.before = scenario.snapshot(self.directory)
+        self.everything, self.calls = self.list()
+
+    def list(self, *rules):
+        log = self.directory.with_suffix(".log")
+        run = subprocess.run([scenario.INJECT, "--log", log, *rules, *self.COMMAND],
+                             cwd=self.directory, capture_output=True, text=True, timeout=TIMEOUT)
+        run.rules = rules
+        self.assertEqual(scenario.snapshot(self.directory), self.before, rules)
+        return run, [line.split("\t") for line in log.read_text().splitlines()]
+
+    def test_every_call_fails(self):
+        self.assertEqual(self.everything.stdout.count("\n"), 5)
+        total = 0
+        for names, error in ((self.CALLS, "EIO"), (self.CALLS, "ENOMEM"), ("openat", "EACCES")):
+            for k in numbers(self.calls, names):
+                total += 1
+                run, _ = self.list(f"{k}:{names}:fail={error}")
+                with self.subTest(run.rules):
+                    self.assertIn(run.returncode, (0, 1))
+                    self.assertRegex(run.stderr, r"\A(pki: .*\n)*\Z")
+                    if run.returncode == 1:
+                        self.assertEqual(run.stderr.count("\n"), 1)
+                    elif "warning" not in run.stderr:
+                        self.assertEqual(run.stdout, self.everything.stdout)
+        self.assertGreater(total, 60)
+
+    def test_interruptions_and_short_reads_do_not_matter(self):
+        for how in ("fail=EINTR", "short=1", "short=100"):
+            names = "openat,read,pread64" if "EINTR" in how else TRANSFERS
+            for k in numbers(self.calls, names):
+                run, _ = self.list(f"{k}:{names}:{how}")
+                with self.subTest(run.rules):
+                    self.assertEqual((run.returncode, run.stderr), (0, ""))
+                    self.assertEqual(run.stdout, self.everything.stdout)
 
 
 class Inject(unittest.TestCase):
@@ -465,6 +524,26 @@ class Race(unittest.TestCase):
         for at in authorities:
             self.check([f"{at.leaf}/{host}" for host in hosts], len(hosts) + 1, at)
 
+    def test_revocations_and_new_certificates(self):
+        """Appends and replacements of the ledger: neither loses what the other wrote."""
+        users = [f"user{i}" for i in range(30)]
+        self.wait([self.start(("--user", ",".join(users)))])
+        hosts = [f"host{i}" for i in range(30)]
+        runs = self.start_at_once(
+            command for host, user in zip(hosts, users)
+            for command in (("--domains", host), ("revoke", user)))
+        while any(run.poll() is None for run in runs):
+            self.assertEqual(FIRST_RUN.broken(self.directory), [])
+        self.wait(runs)
+        self.check(hosts + users, certificates=61)
+        lines = (self.directory / "minica-index.txt").read_text().splitlines()
+        revoked = {line.split("\t")[3] for line in lines if line.startswith("R")}
+        self.assertEqual(len(revoked), len(users))
+        listed = subprocess.run(
+            ["openssl", "crl", "-noout", "-text", "-in", self.directory / "minica-crl.pem"],
+            capture_output=True, check=True, text=True).stdout
+        self.assertEqual(set(re.findall("Serial Number: (.*)", listed)), revoked)
+
     def test_killed_in_the_crowd(self):
         hosts = [f"host{i}" for i in range(50)]
         dice = random.Random(0)
@@ -568,7 +647,7 @@ class Surroundings(unittest.TestCase):
         self.assertEqual({*statuses}, {0, 1})
 
     def test_file_size(self):
-        for at in (FIRST_RUN, ON_A_ROOT):
+        for at in (FIRST_RUN, ON_A_ROOT, REVOCATION):
             with self.subTest(at.name):
                 self.assert_no_until_enough([
                     self.survive(at, limited(resource.RLIMIT_FSIZE, size))
@@ -581,7 +660,7 @@ class Surroundings(unittest.TestCase):
             for most in range(4, 20)])
 
     def test_full_disk(self):
-        for at in (FIRST_RUN, PROVISIONED):
+        for at in (FIRST_RUN, PROVISIONED, REVOCATION):
             with self.subTest(at.name):
                 self.assert_no_until_enough([
                     self.survive_on_full_disk(at, space=space) for space in range(0, 48, 4)])
@@ -682,6 +761,7 @@ class Planted(unittest.TestCase):
     """Links where the program is about to write lead it nowhere."""
 
     PLACES = (".pki.new", ".renewal.new", ".minica.pem.new", ".minica-key.pem.new", "minica-index.txt",
+              ".minica-index.txt.new", ".minica-crl.pem.new",
               "minica.pem", "minica-key.pem", "bouncerhost", "bouncerhost/.key.pem.new",
               "bouncerhost/.cert.pem.new", "bouncerhost/key.pem", "bouncerhost/cert.pem")
 

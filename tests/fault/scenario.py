@@ -12,7 +12,7 @@ import stat
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 import disk
@@ -254,6 +254,68 @@ class Scenario:
         return faults
 
 
+    def fields(self, directory):
+        """Of each line of the ledger."""
+        lines = (directory / self.ledger).read_text().splitlines()
+        return [line.split("\t") for line in lines]
+
+
+@dataclass(frozen=True)
+class Revocation(Scenario):
+    """Of the leaf that is there. Its line in the ledger changes, and no other."""
+
+    arguments: tuple = ("revoke", "bouncerhost", "--reason", "keyCompromise")
+    list: str = "minica-crl.pem"
+
+    def serial(self, directory):
+        shown = subprocess.run(
+            ["openssl", "x509", "-noout", "-serial", "-in", directory / self.leaf / "cert.pem"],
+            capture_output=True, check=True, text=True)
+        return shown.stdout.strip().removeprefix("serial=")
+
+    def incomplete(self, directory):
+        faults = super().incomplete(directory)
+        serial = self.serial(directory)
+        if not any(line[0] == "R" and line[2].endswith(",keyCompromise") and line[3] == serial
+                   for line in self.fields(directory)):
+            faults.append("it is not revoked in the ledger")
+        path = directory / self.list
+        if not path.exists() or stat.S_IMODE(path.stat().st_mode) != 0o644:
+            return [*faults, "there is no list, or not with its mode"]
+        shown = subprocess.run(["openssl", "crl", "-noout", "-text", "-in", path],
+                               capture_output=True, check=True, text=True)
+        if f"Serial Number: {serial}\n" not in shown.stdout:
+            faults.append("it is not on the list")
+        return faults
+
+    def touched(self, before, after):
+        root = min(before)
+        ours = {root / self.ledger, root / self.list}
+        rest = {path: old for path, old in before.items() if path not in ours}
+        faults = super().touched(rest, after)
+        for path in ours & before.keys():
+            old, new = before[path], after.get(path)
+            # Replaced as a whole: another inode.
+            if new is None or new["itself"][1:] != old["itself"][1:]:
+                faults.append(f"{path.name} is gone, or has another mode or owner")
+        if not faults and root / self.ledger in before:
+            faults += self.changed_lines(*(
+                files[root / self.ledger]["contents"] for files in (before, after)))
+        return faults
+
+    @staticmethod
+    def changed_lines(old, new):
+        """Lines may become revoked and may be added, and a torn one may go."""
+        old, new = old[:old.rfind(b"\n") + 1].split(b"\n"), new.split(b"\n")
+        for line, now in zip(old[:-1], new):
+            fields, changed = line.split(b"\t"), now.split(b"\t")
+            if line != now and not (
+                    changed[0] == b"R" and fields[2] == b"" and
+                    [changed[i] for i in (1, 3, 4, 5)] == [fields[i] for i in (1, 3, 4, 5)]):
+                return [f"a line of the ledger was {line!r}, and is {now!r}"]
+        return ["lines of the ledger are gone"] if len(new) < len(old) else []
+
+
 _template_lock = threading.RLock()
 
 FIRST_RUN = Scenario("a first run")
@@ -381,6 +443,27 @@ def with_unended_ledger(directory):
 def with_foreign_root(directory):
     satisfied(IN_THREE_DIRECTORIES)(directory)
     shutil.rmtree(directory / "c/bouncerhost")
+    (directory / "a/ca-index.txt").unlink()
+
+
+def with_two_leaves(directory):
+    satisfied()(directory)
+    replace(FIRST_RUN, arguments=("--user", "app_user")).run_untraced(directory)
+
+
+def with_list_and_torn_ledger(directory):
+    """The ledger is longer than what is read and written at once."""
+    with_two_leaves(directory)
+    replace(FIRST_RUN, arguments=("revoke", "app_user")).run_untraced(directory)
+    with open(directory / "minica-index.txt", "a", encoding="ascii") as ledger:
+        for serial in range(2000):
+            ledger.write(f"V\t281224044736Z\t\t{serial + 16:032X}\tunknown\t/CN=somebody\n")
+        ledger.write("V\t281224044736Z\t\t5BDA8598")
+
+
+def with_foreign_leaf(directory):
+    """In no ledger, as minica's are."""
+    satisfied(IN_THREE_DIRECTORIES)(directory)
     (directory / "a/ca-index.txt").unlink()
 
 

@@ -41,7 +41,7 @@ TEST_CASE("list view: a row") {
       "host              server  valid              2027-02-08      76  0AFF                      "
       "        a, b\n");
   const TableStyle terminal{.name_width = 16, .has_bar = true, .may_colour = true};
-  CHECK(test::contains(row(listed("host"), terminal), "\x1b[32m[=         ]"));
+  CHECK(test::contains(row(listed("host"), terminal), "\x1b[32m[=       ]"));
   Listed missing = listed("*gone");
   missing.status = Status::missing;
   missing.file.clear();
@@ -54,21 +54,32 @@ TEST_CASE("list view: a row") {
         row(listed("x"), {.has_bar = true}).find("0AFF"));
 }
 
+TEST_CASE("list view: a narrow terminal") {
+  const TableStyle style{.name_width = 22, .has_bar = true, .is_narrow = true};
+  CHECK(table_width(style) == 117);
+  CHECK(table_head(style) ==
+        "NAME                    KIND    STATUS             EXPIRES       DAYS\n"
+        "    SERIAL                            NAMES\n");
+  CHECK(row(listed("host"), style) ==
+        "host                    server  valid              2027-02-08      76  [=       ]\n"
+        "    0AFF                              a, b\n");
+}
+
 TEST_CASE("list view: the bar is what is left of the lifetime") {
   struct Row {
     days left;
     const char* bar;
   };
-  for (const Row& one : {Row{days{760}, "[==========]"}, Row{days{900}, "[==========]"},
-                         Row{days{684}, "[========= ]"}, Row{days{380}, "[=====     ]"},
-                         Row{days{1}, "[=         ]"}, Row{days{0}, "[          ]"},
-                         Row{days{-9}, "[          ]"}}) {
+  for (const Row& one :
+       {Row{days{760}, "[========]"}, Row{days{900}, "[========]"}, Row{days{665}, "[======= ]"},
+        Row{days{380}, "[====    ]"}, Row{days{1}, "[=       ]"}, Row{days{0}, "[        ]"},
+        Row{days{-9}, "[        ]"}}) {
     CAPTURE(one.left.count());
     CHECK(test::contains(row(listed("host", one.left), {.has_bar = true}), one.bar));
   }
   Listed instant = listed("host");
   instant.not_before = instant.not_after;
-  CHECK(test::contains(row(instant, {.has_bar = true}), "[          ]"));
+  CHECK(test::contains(row(instant, {.has_bar = true}), "[        ]"));
 }
 
 TEST_CASE("list view: days are whole, and negative after the end") {

@@ -23,3 +23,28 @@ TEST_CASE("parse_days: whole days, with or without their d") {
                          "--expiring: "));
   }
 }
+
+TEST_CASE("parse_serial: serial numbers as people have them") {
+  const std::pair<const char*, const char*> rows[] = {
+      {"5B", "5B"},
+      {"5b", "5B"},
+      {"b", "0B"},
+      {"00ff", "FF"},
+      {"0000FF", "FF"},
+      {"1ff", "01FF"},
+      {"5b:da:85", "5BDA85"},
+      {"00:ff:00", "FF00"},
+      {"00112233445566778899aabbccddeeff0011223344", "112233445566778899AABBCCDDEEFF0011223344"}};
+  for (const auto& [typed, expected] : rows) {
+    CAPTURE(typed);
+    const std::optional<SerialNumber> serial = parse_serial(typed);
+    REQUIRE(serial.has_value());
+    CHECK(serial->text() == expected);
+  }
+  for (const char* typed :
+       {"", ":", "5b:", ":5b", "5b::da", "5:bd", "5b:d", "5bda:85", "0x5b", "5b da", "bouncerhost",
+        "5b\n", "-5b", "::1", "fe80::1", "1100112233445566778899aabbccddeeff00112233"}) {
+    CAPTURE(typed);
+    CHECK(!parse_serial(typed).has_value());
+  }
+}

@@ -161,6 +161,7 @@ TableStyle style_for(const Listing& listing, const Output& output) {
   for (const Listed& one : listing.on_disk()) {
     style.name_width = std::clamp(shown_name(one.name).size(), style.name_width, widest);
   }
+  style.is_narrow = output.columns() > 0 && output.columns() < table_width(style);
   return style;
 }
 
