@@ -182,6 +182,8 @@ struct Ca::State {
                                  const PublicKey& key, const std::string& name) const;
   [[nodiscard]] Leaf look_at(const LeafRequest& request, Instant now) const;
   [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Instant now) const;
+  [[nodiscard]] std::optional<Crl> find_list() const;
+  [[nodiscard]] Place list_mark() const;
   [[nodiscard]] bool is_revoked(const Certificate& certificate,
                                 std::vector<std::string>& notes) const;
   void make(Leaf& leaf, const Issuer& issuer, Instant now) const;
@@ -380,6 +382,20 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
           .warnings = std::move(notes)};
 }
 
+// Nothing where it cannot be read, too: that is said where it is made anew.
+std::optional<Crl> Ca::State::find_list() const {
+  try {
+    return read_list(revocation_list, root->certificate());
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// There while nobody has said that a list that was made anew is loaded.
+Place Ca::State::list_mark() const {
+  return {&certificate_directory, "." + revocation_list.name + reload_mark_name};
+}
+
 // By the list alone: the ledger may be long, and this is run at every boot.
 bool Ca::State::is_revoked(const Certificate& certificate, std::vector<std::string>& notes) const {
   try {
@@ -554,6 +570,7 @@ std::vector<Renewed> Ca::renew(const RenewalRequest& request, Instant now) {
                   .issuer_path = path,
                   .roots = roots,
                   .chain = {},
+                  .revocations = state.find_list(),
                   .root_directories = {state.certificate_directory.identity(),
                                        state.key_directory.identity()}},
                  request, now);
@@ -577,11 +594,27 @@ CrlFile Ca::write_crl(std::optional<days> lifetime, Instant now) {
   return write_list(state_->books(now), lifetime, now);
 }
 
-std::optional<CrlFile> Ca::refresh_crl(Instant now) {
+std::optional<CrlFile> Ca::refresh_crl(Instant now, bool mark) {
   const Books books = state_->books(now);
   const std::optional<Crl> list = read_list(books.list, books.root.certificate());
   if (!list.has_value() || !is_due(*list, now)) return std::nullopt;
+  if (mark && !crl_awaits_loading()) {
+    const Place place = state_->list_mark();
+    place.directory->sync_file(place.directory->write_new({place.name, {}, File::public_mode}),
+                               place.name);
+    place.directory->sync();
+  }
   return write_list(books, std::nullopt, now);
+}
+
+bool Ca::crl_awaits_loading() const {
+  const Place place = state_->list_mark();
+  return place.directory->look(place.name).kind != EntryKind::absent;
+}
+
+void Ca::crl_loaded() {
+  const Place place = state_->list_mark();
+  place.directory->remove(place.name);
 }
 
 }  // namespace pki
