@@ -82,7 +82,7 @@ struct Issued {
 
 struct RenewalRequest {
   /// Names of leaves' directories. Nothing: all leaves of the root, as far as they lie in
-  /// directories, not in links to them.
+  /// directories, not in links to them. One that is named and is revoked is due, whenever it ends.
   std::optional<std::vector<std::string>> names = {};
   /// What ends before so many days are over is renewed. Nothing: what Validity::is_expiring.
   std::optional<std::chrono::days> before = {};
@@ -100,6 +100,7 @@ struct Renewed {
     unchanged,       ///< It does not end soon.
     ends_with_root,  ///< It ends soon, and so does the root: a new certificate would not last
                      ///< longer.
+    revoked,         ///< It is on the revocation list, and was not named: left alone.
     failed,          ///< See `error`; nothing was changed, or the next run finishes it.
   };
 
@@ -157,8 +158,11 @@ class Ca {
   /// Makes the revocation list anew, from the ledger. It lasts for `lifetime`: nothing for as long
   /// as the one before it, or 825 days. Throws Error.
   CrlFile write_crl(std::optional<std::chrono::days> lifetime, Instant now);
-  /// The same where there is a list and it is_due(); else nothing.
-  std::optional<CrlFile> refresh_crl(Instant now);
+  /// The same where there is a list and it is_due(); else nothing. `mark`: crl_awaits_loading()
+  /// until crl_loaded() is called.
+  std::optional<CrlFile> refresh_crl(Instant now, bool mark = false);
+  [[nodiscard]] bool crl_awaits_loading() const;
+  void crl_loaded();
 
   /// Makes a new root in the place of the one that is there, which is kept beside it and goes on
   /// being trusted: see pki/rotation.h. Nothing happens if a rotation is under way. Throws Error.

@@ -52,6 +52,7 @@ std::string_view word(Renewed::Status status) {
     case Renewed::Status::renewed: return "renewed";
     case Renewed::Status::unchanged: return "unchanged";
     case Renewed::Status::ends_with_root: return "ends-with-root";
+    case Renewed::Status::revoked: return "revoked";
     case Renewed::Status::failed: return "failed";
   }
   return "";
@@ -346,6 +347,7 @@ void Output::report(const Renewed& renewed) {
                               pki::text(renewed.validity->not_after)),
                   "make a new root"));
       break;
+    case Renewed::Status::revoked: detail(fmt::format("{}: revoked, left alone", directory)); break;
     case Renewed::Status::failed: error(*renewed.error); break;
   }
   for (const std::string& line : renewed.stale) {

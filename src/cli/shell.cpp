@@ -59,6 +59,7 @@ std::string run_shell(const std::string& command, const std::string& variable,
                       const Inherited& inherited) {
   std::vector<std::string> variables = environment_with(variable);
   std::vector<char*> environment;
+  environment.reserve(variables.size() + 1);
   for (std::string& each : variables) environment.push_back(each.data());
   environment.push_back(nullptr);
 

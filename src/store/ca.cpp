@@ -193,6 +193,8 @@ struct Ca::State {
                                  const PublicKey& key, const std::string& name) const;
   [[nodiscard]] Leaf look_at(const LeafRequest& request, Instant now) const;
   [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Instant now) const;
+  [[nodiscard]] std::optional<Crl> find_list() const;
+  [[nodiscard]] Place list_mark() const;
   [[nodiscard]] bool is_revoked(const Certificate& certificate,
                                 std::vector<std::string>& notes) const;
   void make(Leaf& leaf, const Issuer& issuer, Instant now) const;
@@ -409,6 +411,20 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
           .key_file = pair.key().path(),
           .root_is_new = false,
           .warnings = std::move(notes)};
+}
+
+// Nothing where it cannot be read, too: that is said where it is made anew.
+std::optional<Crl> Ca::State::find_list() const {
+  try {
+    return read_list(revocation_list, trusted);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// There while nobody has said that a list that was made anew is loaded.
+Place Ca::State::list_mark() const {
+  return {&certificate_directory, "." + revocation_list.name + reload_mark_name};
 }
 
 // By the list alone: the ledger may be long, and this is run at every boot.
@@ -650,6 +666,7 @@ std::vector<Renewed> Ca::renew(const RenewalRequest& request, Instant now) {
                   .issuer_path = state.root_pair.certificate().path(),
                   .roots = state.trusted,
                   .chain = state.cross,
+                  .revocations = state.find_list(),
                   .root_directories = {state.certificate_directory.identity(),
                                        state.key_directory.identity()}},
                  request, now);
@@ -676,13 +693,29 @@ CrlFile Ca::write_crl(std::optional<days> lifetime, Instant now) {
   return write_list(state_->books(predecessor), lifetime, now);
 }
 
-std::optional<CrlFile> Ca::refresh_crl(Instant now) {
+std::optional<CrlFile> Ca::refresh_crl(Instant now, bool mark) {
   state_->demand_root(now);
   const std::optional<Crl> list = read_list(state_->revocation_list, state_->trusted);
   if (!list.has_value()) return std::nullopt;
   // A root that has just been made has none of its own yet.
   if (list->is_signed_by(state_->root->certificate()) && !is_due(*list, now)) return std::nullopt;
+  if (mark && !crl_awaits_loading()) {
+    const Place place = state_->list_mark();
+    place.directory->sync_file(place.directory->write_new({place.name, {}, File::public_mode}),
+                               place.name);
+    place.directory->sync();
+  }
   return write_crl(std::nullopt, now);
+}
+
+bool Ca::crl_awaits_loading() const {
+  const Place place = state_->list_mark();
+  return place.directory->look(place.name).kind != EntryKind::absent;
+}
+
+void Ca::crl_loaded() {
+  const Place place = state_->list_mark();
+  place.directory->remove(place.name);
 }
 
 Rotation Ca::begin_rotation(const RotationRequest& request, Instant now) {

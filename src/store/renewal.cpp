@@ -123,35 +123,17 @@ class Renewal {
   }
 
   void find_all() {
-    std::vector<std::pair<dev_t, ino_t>> directories;
-    std::vector<std::string> links;
     for (const std::string& name : authority_.leaves.names()) {
       if (name.starts_with('.')) continue;
       look_at(name, [&] {
-        const Entry entry = authority_.leaves.look(name);
-        if (entry.kind == EntryKind::link) links.push_back(name);
-        if (entry.kind != EntryKind::directory) return;
-        directories.push_back(entry.identity);
-        find(name);
+        const EntryKind kind = authority_.leaves.look(name).kind;
+        if (kind == EntryKind::directory) find(name);
+        // A leaf elsewhere must not be forgotten.
+        if (kind == EntryKind::link &&
+            find_leaf(authority_.leaves, name, authority_.roots, true).has_value()) {
+          throw link_error(path_of(name));
+        }
       });
-    }
-    // A second name for one of them is nothing; one for a leaf elsewhere must not be forgotten.
-    for (const std::string& name : links) {
-      if (leads_to_leaf(name, directories)) look_at(name, [&] { throw link_error(path_of(name)); });
-    }
-  }
-
-  bool leads_to_leaf(const std::string& name,
-                     std::span<const std::pair<dev_t, ino_t>> known) const {
-    try {
-      const Directory directory = authority_.leaves.open_directory(name, true);
-      if (std::ranges::find(known, directory.identity()) != known.end()) return false;
-      const Certificate certificate = pair_in(directory).read_certificate(false);
-      return std::ranges::any_of(authority_.roots, [&](const Certificate& root) {
-        return certificate.is_signed_by(root);
-      });
-    } catch (const Error&) {
-      return false;
     }
   }
 
@@ -183,6 +165,9 @@ class Renewal {
   }
 
   [[nodiscard]] Status status_of(const Certificate& certificate) const {
+    if (is_revoked(certificate)) {
+      return request_.names.has_value() ? Status::renewed : Status::revoked;
+    }
     // Of another root: there is more to gain than time.
     if (!authority_.issuer.has_signed(certificate)) return Status::renewed;
     const Validity validity = certificate.validity();
@@ -193,15 +178,24 @@ class Renewal {
     return validity.not_after >= last ? Status::ends_with_root : Status::renewed;
   }
 
+  [[nodiscard]] bool is_revoked(const Certificate& certificate) const {
+    return authority_.revocations.has_value() &&
+           authority_.revocations->find(certificate.serial()).has_value();
+  }
+
   [[nodiscard]] std::string path_of(const std::string& name) const {
     return authority_.leaves.path_of(name);
   }
 
   // --- renewing ---
 
+  // What was going to be done is not.
   static void fail(Renewed& row, const Error& error) {
     row.status = Status::failed;
     row.error = error;
+    row.exports.clear();
+    row.stale.clear();
+    row.warnings.clear();
   }
 
   // Takes a step with each of them. Those that fail are left out from then on.
@@ -222,7 +216,7 @@ class Renewal {
     Group group;
     for (Renewed* row : due) {
       try {
-        group.push_back(prepare(*row));
+        group.push_back(prepare(*row, group));
       } catch (const Error& error) {
         fail(*row, error);
       }
@@ -233,7 +227,10 @@ class Renewal {
     try {
       Replacement::clear(authority_.leaves);
     } catch (const Error& error) {
-      for (const Successor& successor : group) fail(*successor.row, error);
+      for (const Successor& successor : group) {
+        successor.row->status = Status::failed;
+        successor.row->error = error;
+      }
     }
   }
 
@@ -250,10 +247,16 @@ class Renewal {
   }
 
   // In memory, and staged.
-  Successor prepare(Renewed& row) const {
+  Successor prepare(Renewed& row, const Group& group) const {
     auto directory = std::make_unique<Directory>(authority_.leaves.open_directory(row.name, false));
     const bool is_roots = std::ranges::find(authority_.root_directories, directory->identity()) !=
                           authority_.root_directories.end();
+    for (const Successor& other : group) {
+      if (other.directory->identity() != directory->identity()) continue;
+      throw Error(fmt::format("{} is the same directory as {}", path_of(row.name),
+                              path_of(other.row->name)),
+                  "take one of the two mounts away");
+    }
     if (!is_roots) directory->lock();  // an export may be on its way
     const Pair pair = pair_in(*directory);
     pair.demand_plain_files();
@@ -269,6 +272,10 @@ class Renewal {
                   "put the pair back together, or move its directory away and make a new one");
     }
 
+    if (request_.reuse_key && is_revoked(old)) {
+      throw Error(fmt::format("{} is revoked", pair.certificate().path()),
+                  "leave --reuse-key out: its key is not to be trusted any more");
+    }
     std::optional<Key> new_key;
     if (!request_.reuse_key) new_key = Key::generate(successor_type(old.public_key()));
     const Key& key = new_key.has_value() ? *new_key : old_key;
@@ -355,6 +362,7 @@ class Renewal {
     const Certificate& old = old_chain.front();
     const std::string old_type = old.public_key().description();
     const std::string new_type = certificate.public_key().description();
+    if (is_revoked(old)) add("the certificate was revoked, its successor is not");
     if (old_type != new_type) add(fmt::format("the key was {}, and is {} now", old_type, new_type));
     if (old.subject() != certificate.subject()) {
       add(fmt::format("the subject was {}, and is {} now", quote(old.subject()),

@@ -1,12 +1,14 @@
 // Renewing leaves: what Ca::renew does, whoever signs.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "pki/ca.h"
+#include "pki/crl.h"
 #include "pki/issuer.h"
 #include "store/directory.h"
 #include "store/ledger.h"
@@ -23,6 +25,8 @@ struct RenewalAuthority {
   std::span<const Certificate> roots;
   /// What stands behind a new certificate in its file.
   std::span<const Certificate> chain;
+  /// The issuer's, if there is a list.
+  std::optional<Crl> revocations;
   /// Those of the root's files, which are locked, and held open: a leaf's files that lie in one are
   /// replaced one by one.
   std::vector<std::pair<dev_t, ino_t>> root_directories;

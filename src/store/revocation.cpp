@@ -20,9 +20,6 @@ using std::chrono::seconds;
 // lifetime or one that all clients take.
 constexpr days usual_lifetime{825};
 
-// For servers with clocks that lag: to them a list of now would not be valid yet.
-constexpr std::chrono::minutes backdate{5};
-
 // A million certificates that were all revoked have half of that.
 constexpr std::size_t largest_list = std::size_t{128} << 20U;
 

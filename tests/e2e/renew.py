@@ -426,6 +426,16 @@ class Mounts(Case):
         )
         self.assertEqual(left, "cert.pem\nkey.pem\nmine\n")
 
+    def test_one_directory_with_two_names(self):
+        directory = self.with_leaf()
+        (directory / "again").mkdir()
+        pki = shlex.quote(str(program()))
+        mount = f"cd {directory}; mount --bind bouncerhost again"
+        outcome = run(in_own_mounts(f"{mount}; {pki} renew --all 2>&1"))
+        self.assertEqual(outcome.status, 1, outcome)
+        self.assertIn("bouncerhost is the same directory as again", outcome.output)
+        self.assert_pair(directory)
+
     def test_a_directory_that_is_read_only_around_it(self):
         directory = self.with_leaf()
         (directory / "leaves").mkdir()
@@ -521,6 +531,36 @@ class Commands(Case):
         self.renew(directory, "bouncerhost", "--exec", 'echo "$PKI_RENEWED" > ran')
         self.assertEqual((directory / "ran").read_text(), "bouncerhost\n")
         self.assertTrue((directory / "a/.reload-due").exists())
+
+    def test_a_revocation_list_that_is_due(self):
+        directory = self.with_leaf(left=100)
+        command = ("renew", "--all", "--exec", 'echo "<$PKI_RENEWED>" >> ran')
+        self.pki(directory, "crl", "--days", "2")
+        self.pki(directory, *command)
+        self.assertFalse((directory / "ran").exists())
+        # As that will be after a while.
+        (directory / "config").write_text(
+            "[ca]\ndefault_ca=this\n[this]\ndatabase=minica-index.txt\ncertificate=minica.pem\n"
+            "private_key=minica-key.pem\ndefault_md=sha256\n"
+        )
+        dates = ["-crl_lastupdate", from_now(-2), "-crl_nextupdate", from_now(1)]
+        made = ["-config", "config", "-out", "minica-crl.pem"]
+        openssl("ca -gencrl", *dates, *made, directory=directory)
+        old = (directory / "minica-crl.pem").read_bytes()
+        failed = self.pki(directory, "renew", "--all", "--exec", "false")
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn(b"pki: minica-crl.pem: made anew, lasts until ", failed.stderr)
+        self.assertNotEqual((directory / "minica-crl.pem").read_bytes(), old)
+        self.assertIn("warning: minica-crl.pem: ", self.renew(directory, "--all"))
+        for _ in range(2):
+            self.assertEqual(self.pki(directory, *command).returncode, 0)
+        self.assertEqual((directory / "ran").read_text(), "<>\n")
+        # What names no list at all is said, and holds nothing up.
+        (directory / "minica-crl.pem").write_text("damaged\n")
+        age(directory)
+        said = self.renew(directory, "--all", status=1)
+        self.assertIn("minica-crl.pem", said)
+        self.assertIn("bouncerhost: renewed", said)
 
     def test_it_runs_where_another_leaf_fails(self):
         directory = self.with_leaf()

@@ -421,6 +421,46 @@ TEST_CASE("renewal: a mark stays until it is said that the pair is loaded") {
   CHECK(!renew_one(home.path(), {}, now).is_marked);
 }
 
+TEST_CASE("renewal: what is revoked is renewed by name alone, with a new key") {
+  const test::TemporaryDirectory home;
+  const Issued made = issue(home.path(), for_host("a"));
+  const Key old_key = key_in(made.directory);
+  (void)Ca(files_in(home.path())).revoke({.certificate = "a"}, test::now);
+  for (const Instant now : {test::now, late, late + days{100}}) {
+    CHECK(renew_one(home.path(), {}, now).status == Status::revoked);
+  }
+  RenewalRequest kept = named({"a"});
+  kept.reuse_key = true;
+  CHECK(renew_one(home.path(), kept, test::now).status == Status::failed);
+  CHECK(read_leaf_certificate(made.directory).serial() == made.certificate.serial());
+  const Renewed renewed = renew_one(home.path(), named({"a"}), test::now);
+  CHECK(renewed.status == Status::renewed);
+  CHECK(renewed.warnings.size() == 1);
+  CHECK(key_in(made.directory).public_key() != old_key.public_key());
+  CHECK(renew_one(home.path(), {}, test::now).status == Status::unchanged);
+}
+
+TEST_CASE("renewal: the revocation list is made anew when half of its time is over, and marked") {
+  const test::TemporaryDirectory home;
+  (void)issue(home.path(), for_host("a"));
+  const fs::path path = home.path() / "minica-crl.pem";
+  CHECK(!Ca(files_in(home.path())).refresh_crl(test::now, true).has_value());  // there is none
+  (void)Ca(files_in(home.path())).write_crl(days{100}, test::now);
+  const std::string before = test::read_file(path);
+  Ca ca(files_in(home.path()));
+  CHECK(!ca.refresh_crl(test::now + days{49}, true).has_value());
+  CHECK(!ca.crl_awaits_loading());
+  CHECK(test::read_file(path) == before);
+  const std::optional<CrlFile> made = ca.refresh_crl(test::now + days{51}, true);
+  REQUIRE(made.has_value());
+  CHECK(test::read_file(path) != before);
+  CHECK(ca.crl_awaits_loading());
+  CHECK(ca.refresh_crl(test::now + days{151}, true).has_value());  // marked already
+  ca.crl_loaded();
+  CHECK(!ca.crl_awaits_loading());
+  CHECK(is_tidy(home.path()));
+}
+
 TEST_CASE("renewal: other programs' certificates are renewed to the nearest of ours") {
   const test::TemporaryDirectory home;
   const Issuer root = Issuer::self_signed(test::root_spec(), Key::generate(KeyType::rsa2048));

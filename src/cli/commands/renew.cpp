@@ -31,7 +31,7 @@ constexpr std::string_view examples =
 constexpr std::string_view operands[] = {"[NAME...]"};
 
 constexpr Option options[] = {
-    {"all", "", "every certificate of the root, in place of names"},
+    {"all", "", "every certificate of the root, in place of names; its revocation list, too"},
     {"before", "DAYS",
      "renew what ends within these days, like 60d (default 30d, or a third of the lifetime if that "
      "is shorter)"},
@@ -149,19 +149,21 @@ Exit worst(Exit a, Exit b) {
   return a == Exit::done ? b : a;
 }
 
-// On success the marks go: see Ca::loaded.
+// On success the marks go: see Ca::loaded. `with_list`: the revocation list has one.
 Exit run_sequel(const Sequel& sequel, const CaFiles& files, std::span<const Renewed> all,
-                Output& output) {
+                bool with_list, Output& output) {
   std::vector<Renewed> marked;
   std::ranges::copy_if(all, std::back_inserter(marked), &Renewed::is_marked);
-  if (marked.empty()) return Exit::done;
+  if (marked.empty() && !with_list) return Exit::done;
   if (!sequel.is_asked_for()) {
-    for (const Renewed& renewed : marked) {
+    const auto warn = [&](const std::filesystem::path& what) {
       output.warning(
           fmt::format("{}: what was to follow its renewal has not succeeded yet: run "
                       "this with --exec or --confirm",
-                      renewed.directory.string()));
-    }
+                      what.string()));
+    };
+    for (const Renewed& renewed : marked) warn(renewed.directory);
+    if (with_list) warn(crl_path(files.certificate));
     return Exit::done;
   }
   if (!sequel.command.empty() && !run_command(sequel.command, marked, output)) return Exit::failed;
@@ -169,8 +171,26 @@ Exit run_sequel(const Sequel& sequel, const CaFiles& files, std::span<const Rene
   for (const ServerAddress& server : sequel.servers) {
     status = worst(status, confirm(server, sequel.patience, all, output));
   }
-  if (status == Exit::done) Ca(files).loaded(marked);
+  if (status == Exit::done) {
+    Ca ca(files);
+    ca.loaded(marked);
+    if (with_list) ca.crl_loaded();
+  }
   return status;
+}
+
+// A list that has run out shuts everybody out. What fails here holds up no certificate.
+Exit refresh_list(Ca& ca, bool mark, Output& output) {
+  try {
+    if (const std::optional<CrlFile> list = ca.refresh_crl(output.now(), mark)) {
+      output.note(fmt::format("{}: made anew, lasts until {}", list->path.string(),
+                              text(list->crl.next_update().value_or(output.now()))));
+    }
+    return Exit::done;
+  } catch (const Error& error) {
+    output.error(error);
+    return Exit::failed;
+  }
 }
 
 Exit status_of(std::span<const Renewed> all) {
@@ -184,19 +204,6 @@ Exit status_of(std::span<const Renewed> all) {
   return status;
 }
 
-// Unlocked again when it returns: the command may want to run this program.
-std::vector<Renewed> renew_all(const CaFiles& files, const RenewalRequest& request,
-                               Output& output) {
-  Ca ca(files);
-  std::vector<Renewed> all = ca.renew(request, output.now());
-  // Once it has ended, all certificates are refused where it is read.
-  if (const std::optional<CrlFile> list = ca.refresh_crl(output.now())) {
-    output.note(fmt::format("{}: made anew, until {}", list->path.string(),
-                            text(list->crl.next_update().value_or(output.now()))));
-  }
-  return all;
-}
-
 Exit renew(const Arguments& arguments, Output& output) {
   RenewalRequest request = request_of(arguments);
   const Sequel sequel = sequel_of(arguments);
@@ -204,9 +211,21 @@ Exit renew(const Arguments& arguments, Output& output) {
   request.mark = sequel.is_asked_for();
   output.warn_of_clock();
   output.detail(fmt::format("locking {}", files.leaves.string()));
-  const std::vector<Renewed> all = renew_all(files, request, output);
-  output.renewed(all, files, arguments.is_on("all"), sequel.is_asked_for());
-  return worst(status_of(all), run_sequel(sequel, files, all, output));
+  const bool is_all = arguments.is_on("all");
+  std::vector<Renewed> all;
+  Exit status = Exit::done;
+  bool with_list = false;
+  {
+    Ca ca(files);
+    all = ca.renew(request, output.now());
+    if (is_all) {
+      status = refresh_list(ca, request.mark, output);
+      with_list = ca.crl_awaits_loading();
+    }
+  }  // unlocked before the command: it may want to run this program
+  output.renewed(all, files, is_all, sequel.is_asked_for());
+  status = worst(status, status_of(all));
+  return worst(status, run_sequel(sequel, files, all, with_list, output));
 }
 
 }  // namespace
