@@ -51,20 +51,18 @@ class Load:
     The first failure ends a thread of it, with a message.
     """
 
-    def __init__(self, directory: Path, name: str, conninfo: str) -> None:
-        script = directory / "script.sql"
-        script.write_text("SELECT 1;\n")
-        self._output = directory / f"{name}.log"
+    def __init__(self, script: Path, output: Path, conninfo: str) -> None:
+        self._output = output
         options = ["--connect", "--no-vacuum", f"--client={THREADS}", f"--jobs={THREADS}"]
         command = [servers.program("pgbench"), *options, "--time=9999", f"--file={script}"]
-        with open(self._output, "wb") as output:
+        with open(output, "wb") as log:
             self._process = subprocess.Popen(
                 [*command, conninfo],
                 cwd="/",
                 env=servers.ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=log,
+                stderr=log,
             )
 
     def check(self) -> None:
@@ -117,6 +115,8 @@ class RotationUnderLoad(unittest.TestCase):
             self.pki(*request, "--owner", "postgres")
         self.pki("--user", ",".join(CERTIFIED))
 
+        self.script = self.top / "script.sql"
+        self.script.write_text("SELECT 1;\n")
         self.bundle = self.top / "bundle.pem"
         self.old_root = self.top / "old-root.pem"
         shutil.copy(self.directory / "minica.pem", self.old_root)
@@ -226,7 +226,8 @@ class RotationUnderLoad(unittest.TestCase):
 
     def start(self, role: str) -> None:
         """Before it stops what there is of the kind."""
-        load = Load(self.top, f"{role}-{self.deployed}", self.conninfo(role))
+        output = self.top / f"{role}-{self.deployed}.log"
+        load = Load(self.script, output, self.conninfo(role))
         self.addCleanup(load.kill)
         self.stop(role)
         self.loads[role] = load
