@@ -115,7 +115,8 @@ _pki() {
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue list renew revoke crl check config export' command=issue
+            local commands='issue list renew revoke rotate crl check config export' command=issue
+            local steps='begin status finish'
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -154,6 +155,10 @@ _pki() {
                     words+=' --format --password-file --password-fd --to --owner --ca-cert --out'
                     words+=' --json --quiet --verbose'
                     [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
+                    ;;
+                rotate)
+                    words+=' --ca-alg --no-cross --ca-cert --ca-key --out --json --quiet --verbose'
+                    [[ $(__pki_operands) != 0 ]] || words+=" $steps"
                     ;;
                 revoke)
                     words+=' --reason --all --ca-cert --ca-key --out --json --quiet --verbose'

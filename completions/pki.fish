@@ -76,6 +76,7 @@ complete -c pki -n __pki_has_no_words -a check -d 'See whether traffic is encryp
 complete -c pki -n __pki_has_no_words -a config -d 'Print configuration for a server or a client'
 complete -c pki -n __pki_has_no_words -a export -d 'Make other forms of a key and a certificate'
 complete -c pki -n __pki_has_no_words -a revoke -d 'Take a certificate back'
+complete -c pki -n __pki_has_no_words -a rotate -d 'Replace the root without an outage'
 complete -c pki -n __pki_has_no_words -a crl -d 'Make the revocation list anew'
 
 complete -c pki -n '__pki_command_is issue' -l domains -x -d 'DNS names for the certificate'
@@ -84,7 +85,7 @@ complete -c pki -n '__pki_command_is issue' -l user -x \
     -d 'A client certificate for each of these database users'
 complete -c pki -n '__pki_command_is issue' -l profile -d 'What the certificate is for' \
     -x -a 'server client peer'
-complete -c pki -n '__pki_command_is issue' -l ca-alg -d 'Algorithm of a new root' \
+complete -c pki -n '__pki_command_is issue rotate' -l ca-alg -d 'Algorithm of a new root' \
     -x -a 'ecdsa rsa p256 p384 rsa2048 rsa3072 rsa4096'
 complete -c pki -n '__pki_command_is issue' -l key-type -d 'Type of the leaf\'s key' \
     -x -a 'p256 p384 rsa2048 rsa3072 rsa4096 ed25519'
@@ -140,6 +141,10 @@ complete -c pki -n '__pki_command_is renew export' -l password-fd -x -d 'The des
 complete -c pki -n '__pki_command_is export' -l to -d 'Where the files are made' \
     -x -a '(__pki_directories)'
 
+complete -c pki -n '__pki_command_is rotate; and __pki_operands_are 0' -d Step \
+    -a 'begin status finish'
+complete -c pki -n '__pki_command_is rotate' -l no-cross -d 'Without a cross-certificate'
+
 complete -c pki -n '__pki_command_is revoke; and __pki_operands_are 0' -a '(__pki_names)' \
     -d 'Directory with a certificate'
 complete -c pki -n '__pki_command_is revoke' -l reason -d 'Why' \
@@ -148,17 +153,17 @@ complete -c pki -n '__pki_command_is revoke' -l all -d 'Also all others of the s
 
 complete -c pki -n '__pki_command_is issue crl' -l days -x \
     -d 'Lifetime of the certificate or the list in days'
-complete -c pki -n '__pki_command_is issue renew revoke crl' -l ca-key -r -F \
+complete -c pki -n '__pki_command_is issue renew revoke rotate crl' -l ca-key -r -F \
     -d 'The root\'s private key'
 complete -c pki -n '__pki_command_is issue export' -l owner -d 'Who the files are for' \
     -x -a '(__pki_owners)'
-complete -c pki -n '__pki_command_is issue list renew revoke crl check config export' -l ca-cert -r -F \
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l ca-cert -r -F \
     -d 'The root\'s certificate'
-complete -c pki -n '__pki_command_is issue list renew revoke check config export' -l out \
+complete -c pki -n '__pki_command_is issue list renew revoke rotate check config export' -l out \
     -d 'Where the certificate\'s directory is' -x -a '(__pki_directories)'
-complete -c pki -n '__pki_command_is issue list renew revoke crl check config export' -l json -d 'Print a JSON document'
-complete -c pki -n '__pki_command_is issue list renew revoke crl check config export' -l quiet -d 'Print errors only'
-complete -c pki -n '__pki_command_is issue list renew revoke crl check config export' -l verbose -d 'Print what is done'
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l json -d 'Print a JSON document'
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l quiet -d 'Print errors only'
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l verbose -d 'Print what is done'
 
 complete -c pki -l help -d 'Print a summary and exit'
 complete -c pki -l version -d 'Print the version and exit'

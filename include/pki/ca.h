@@ -30,6 +30,7 @@
 #include "pki/names.h"
 #include "pki/profile.h"
 #include "pki/revocation.h"
+#include "pki/rotation.h"
 #include "pki/secret.h"
 
 namespace pki {
@@ -158,6 +159,15 @@ class Ca {
   CrlFile write_crl(std::optional<std::chrono::days> lifetime, Instant now);
   /// The same where there is a list and it is_due(); else nothing.
   std::optional<CrlFile> refresh_crl(Instant now);
+
+  /// Makes a new root in the place of the one that is there, which is kept beside it and goes on
+  /// being trusted: see pki/rotation.h. Nothing happens if a rotation is under way. Throws Error.
+  Rotation begin_rotation(const RotationRequest& request, Instant now);
+  /// Ends the trust in the old root, unless there are stragglers. Nothing happens if no rotation is
+  /// under way. Throws Error.
+  Rotation finish_rotation(Instant now);
+  /// How far it is. Throws Error where there is no root.
+  [[nodiscard]] Rotation rotation(Instant now) const;
 
  private:
   struct State;

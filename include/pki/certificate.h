@@ -120,6 +120,9 @@ class Certificate {
   /// The subject as OpenSSL's index writes it: "/CN=bouncerhost".
   [[nodiscard]] std::string subject() const;
   [[nodiscard]] bool is_ca() const noexcept;
+  /// How many CA certificates may come between this one and a leaf (RFC 5280 4.2.1.9); nothing
+  /// where that is not limited.
+  [[nodiscard]] std::optional<long> path_length() const noexcept;
   /// Whether its issuer's name and key identifier are those of `issuer`: cheap, and no proof.
   [[nodiscard]] bool names_issuer(const Certificate& issuer) const;
   /// Whether it names `issuer` and bears the signature of its key.
@@ -135,5 +138,8 @@ class Certificate {
  private:
   Handle<x509_st> certificate_;
 };
+
+/// All of them in PEM, one behind the other.
+[[nodiscard]] SecretBytes pem_of(std::span<const Certificate> certificates);
 
 }  // namespace pki

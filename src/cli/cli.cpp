@@ -17,8 +17,9 @@ namespace pki::cli {
 namespace {
 
 // A subcommand is the first bare word; without one it is the first row.
-constexpr std::array commands = {&issue_command, &list_command,  &renew_command,  &revoke_command,
-                                 &crl_command,   &check_command, &config_command, &export_command};
+constexpr std::array commands = {&issue_command,  &list_command,   &renew_command,
+                                 &revoke_command, &rotate_command, &crl_command,
+                                 &check_command,  &config_command, &export_command};
 
 constexpr Option common_options[] = {
     {"help", "", "print this and exit (also -h)"},

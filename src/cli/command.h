@@ -77,6 +77,7 @@ extern const Command list_command;
 extern const Command export_command;
 extern const Command renew_command;
 extern const Command revoke_command;
+extern const Command rotate_command;
 extern const Command crl_command;
 
 }  // namespace pki::cli

@@ -195,6 +195,33 @@ nlohmann::ordered_json to_json(const Revoked& revoked) {
           {"warnings", revoked.warnings}};
 }
 
+std::string count_of(std::size_t count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
+nlohmann::ordered_json to_json(const Certificate& root) {
+  return {{"subject", root.subject()},
+          {"serial", root.serial().text()},
+          {"not_after", text(root.validity().not_after)}};
+}
+
+nlohmann::ordered_json to_json(const Rotation& rotation) {
+  nlohmann::ordered_json old_roots = nlohmann::ordered_json::array();
+  for (const Certificate& old : rotation.predecessors) old_roots.push_back(to_json(old));
+  nlohmann::ordered_json stragglers = nlohmann::ordered_json::array();
+  for (const Straggler& straggler : rotation.stragglers) {
+    stragglers.push_back({{"name", straggler.name},
+                          {"serial", straggler.serial.text()},
+                          {"not_after", text(straggler.not_after)},
+                          {"on_disk", straggler.is_on_disk}});
+  }
+  nlohmann::ordered_json kept = nlohmann::ordered_json::array();
+  for (const std::filesystem::path& path : rotation.kept) kept.push_back(path_text(path));
+  return {{"under_way", rotation.is_under_way},  {"root", to_json(rotation.root)},
+          {"old_roots", std::move(old_roots)},   {"cross_certificate", rotation.cross.has_value()},
+          {"stragglers", std::move(stragglers)}, {"kept", std::move(kept)}};
+}
+
 // Who reads a list, and how they come to.
 std::string readers_of(const CrlFile& list) {
   const std::string path = path_text(list.path);
@@ -384,6 +411,68 @@ void Output::revoked(const Revoked& revoked) {
                                       printable(revoked.subject));
     }
     listed(revoked.list);
+  }
+}
+
+void Output::rotation(const Rotation& rotation, const CaFiles& files, RotationStep step) {
+  if (step == RotationStep::finish && rotation.is_under_way) {
+    warning(
+        fmt::format("not finished: {} still hang on the old root; pki renew --all moves those "
+                    "that are here over, pki revoke SERIAL is for those that are gone",
+                    count_of(rotation.stragglers.size(), "certificate")));
+  }
+  if (step == RotationStep::begin && !rotation.cross.has_value()) {
+    warning(
+        fmt::format("there is no cross-certificate: copy {} to every client before pki renew "
+                    "--all",
+                    path_text(files.certificate)));
+  }
+  if (json_) {
+    write_json(to_json(rotation));
+    return;
+  }
+  const bool is_asked_for = step == RotationStep::status || rotation.is_under_way;
+  if (verbosity_ == Verbosity::quiet) return;
+  if (environment_.out_is_terminal || (step != RotationStep::begin && is_asked_for)) {
+    print_rotation(rotation, files, step);
+  }
+}
+
+// What stands, then what is to be done.
+void Output::print_rotation(const Rotation& rotation, const CaFiles& files, RotationStep step) {
+  std::ostream& out = environment_.out;
+  const auto root = [&](const char* word, const Certificate& certificate) {
+    out << fmt::format("{}  {}, until {}\n", word, printable(certificate.subject()),
+                       pki::text(certificate.validity().not_after));
+  };
+  root("root    ", rotation.root);
+  for (const Certificate& old : rotation.predecessors) root("old root", old);
+  for (const Straggler& straggler : rotation.stragglers) {
+    out << fmt::format("on the old root: {} ({}, until {}{})\n", printable(straggler.name),
+                       straggler.serial.text(), pki::text(straggler.not_after),
+                       straggler.is_on_disk ? "" : "; in the ledger alone");
+  }
+  if (!environment_.out_is_terminal) return;
+  const std::string bundle = path_text(files.certificate);
+  if (!rotation.is_under_way) {
+    out << (step == RotationStep::finish
+                ? fmt::format(
+                      "\nNo rotation is under way. Copy {} to the clients once more. The old "
+                      "root's key{} can be destroyed.\n",
+                      bundle,
+                      rotation.kept.empty() ? "" : ", " + path_text(rotation.kept.back()) + ",")
+                : std::string("\nNo rotation is under way: pki rotate begin\n"));
+  } else if (rotation.stragglers.empty()) {
+    out << fmt::format(
+        "\nNothing hangs on the old root. When all clients have {}:\n"
+        "  pki rotate finish\n",
+        bundle);
+  } else {
+    out << fmt::format(
+        "\nCopy {} to the clients, reload the servers that read it, and move the "
+        "certificates over:\n"
+        "  pki renew --all --exec 'systemctl reload pgbouncer'\n",
+        bundle);
   }
 }
 

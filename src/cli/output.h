@@ -22,6 +22,8 @@ class logger;
 
 namespace pki::cli {
 
+enum class RotationStep { begin, status, finish };
+
 enum class Verbosity { quiet, normal, verbose };
 
 class Output {
@@ -49,6 +51,7 @@ class Output {
   /// servers load the new files.
   void renewed(std::span<const Renewed> all, const CaFiles& files, bool was_all, bool is_followed);
   void revoked(const Revoked& revoked);
+  void rotation(const Rotation& rotation, const CaFiles& files, RotationStep step);
   void listed(const CrlFile& list);
   /// On stdout; with --quiet no more than what is wrong or could not be told, on stderr.
   void reports(std::span<const Report> reports);
@@ -69,6 +72,7 @@ class Output {
 
  private:
   void report(const Issued& issued);
+  void print_rotation(const Rotation& rotation, const CaFiles& files, RotationStep step);
   void report(const Renewed& renewed);
   void count_unchanged(std::span<const Renewed> all, const CaFiles& files);
   void print_table(const Report& report);

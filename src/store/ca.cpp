@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/ascii.h"
@@ -17,6 +16,7 @@
 #include "store/renewal.h"
 #include "store/replacement.h"
 #include "store/revocation.h"
+#include "store/rotation.h"
 #include "store/writer.h"
 
 namespace pki {
@@ -78,9 +78,9 @@ void warn_of_clients(const std::vector<San>& sans, const Certificate& certificat
   }
 }
 
-std::vector<File> files_of(const Certificate& certificate, const Key& key, const Owner& owner) {
+std::vector<File> files_of(std::span<const Certificate> chain, const Key& key, const Owner& owner) {
   std::vector<File> files;
-  files.push_back({leaf_certificate_name, certificate.pem(), File::public_mode, owner});
+  files.push_back({leaf_certificate_name, pem_of(chain), File::public_mode, owner});
   files.push_back({leaf_key_name, key.pem(), File::key_mode(owner), owner});
   return files;
 }
@@ -89,14 +89,19 @@ std::string name_of(const LeafRequest& request) {
   return request.role.has_value() ? request.role->text() : directory_name(request.sans.front());
 }
 
+bool is_signed_by_any(const Certificate& certificate, std::span<const Certificate> roots) {
+  return std::ranges::any_of(
+      roots, [&](const Certificate& root) { return certificate.is_signed_by(root); });
+}
+
 // How an existing certificate differs from what is asked for; empty if it satisfies it.
 std::vector<std::string> differences(const LeafRequest& request, const Certificate& existing,
-                                     const Issuer& root) {
+                                     std::span<const Certificate> roots) {
   std::vector<std::string> found;
   const auto differ = [&](std::string_view what, std::string_view there, std::string_view asked) {
     found.push_back(fmt::format("{} {} there, {} asked for", what, there, asked));
   };
-  if (!root.has_signed(existing)) found.emplace_back("it was not signed by this root");
+  if (!is_signed_by_any(existing, roots)) found.emplace_back("it was not signed by this root");
   if (request.role.has_value() && existing.common_name() != request.role->text()) {
     differ("common name", quote(existing.common_name()), request.role->text());
   }
@@ -117,7 +122,9 @@ std::vector<std::string> differences(const LeafRequest& request, const Certifica
   }
   if (request.lifetime.has_value()) {
     const Validity validity = existing.validity();
-    const bool ends_with_root = validity.not_after == root.certificate().validity().not_after;
+    const bool ends_with_root = std::ranges::any_of(roots, [&](const Certificate& root) {
+      return validity.not_after == root.validity().not_after;
+    });
     if (validity.length() != *request.lifetime && !ends_with_root) {
       differ("lifetime", text(std::chrono::floor<days>(validity.length())),
              text(*request.lifetime));
@@ -153,8 +160,11 @@ struct Ca::State {
   Pair root_pair;
   Ledger ledger;
   Place revocation_list;
+  Place cross_place;
   std::vector<std::string> reserved_names;
   std::optional<Issuer> root;
+  std::vector<Certificate> trusted;  // what its file holds: the root, then those that it replaces
+  std::vector<Certificate> cross;    // the cross-certificate, if there is one
   std::vector<std::string> warnings;
 
   State(const CaFiles& ca_files, KeyType new_root_type)
@@ -167,8 +177,9 @@ struct Ca::State {
                   {&key_directory, file_name(files.key)}),
         ledger(certificate_directory, files.ledger().filename().string()),
         revocation_list{&certificate_directory, crl_path(files.certificate).filename().string()},
+        cross_place{&certificate_directory, files.certificate.stem().string() + "-cross.pem"},
         reserved_names{file_name(files.certificate), file_name(files.key), ledger.name(),
-                       revocation_list.name} {}
+                       revocation_list.name, cross_place.name} {}
 
   void demand_distinct_names() const;
   void lock();
@@ -188,7 +199,13 @@ struct Ca::State {
   [[nodiscard]] Staged stage(const Leaf& leaf) const;
   void sync_leaves() const;
   [[nodiscard]] Issued report(Leaf& leaf, bool root_is_new) const;
-  [[nodiscard]] Books books(Instant now) const;
+  void demand_root(Instant now) const;
+  [[nodiscard]] Books books(const std::optional<Issuer>& predecessor) const;
+  [[nodiscard]] Pair kept_pair(const Certificate& old) const;
+  [[nodiscard]] std::optional<Issuer> load_predecessor() const;
+  [[nodiscard]] Certificate cross_sign(const Certificate& successor) const;
+  [[nodiscard]] bool is_rotating() const;
+  [[nodiscard]] Rotation look_at_rotation(Instant now) const;
   [[nodiscard]] std::optional<Certificate> find_leaf(std::string name) const;
 };
 
@@ -217,7 +234,9 @@ void Ca::State::lock() {
 
 void Ca::State::load_root() {
   if (!root_pair.is_there()) return;
-  Certificate certificate = root_pair.read_certificate(true);
+  const Place& place = root_pair.certificate();
+  trusted = parse_file(place, place.directory->read(place.name, true), Certificate::chain_from_pem);
+  Certificate certificate = trusted.front();
   Pair::StoredKey stored = root_pair.read_key(true);
   const std::string key_path = root_pair.key().path();
   if ((stored.mode & 0022U) != 0) {
@@ -234,6 +253,18 @@ void Ca::State::load_root() {
     throw Error(
         fmt::format("{} with {}: {}", root_pair.certificate().path(), key_path, error.what()),
         error.hint());
+  }
+  cross.clear();
+  if (trusted.size() > 1 &&
+      cross_place.directory->look(cross_place.name).kind != EntryKind::absent) {
+    Certificate found = read_certificate_at(cross_place, false);
+    if (found.subject() == root->certificate().subject() &&
+        found.public_key() == root->key().public_key() && is_signed_by_any(found, trusted)) {
+      cross.push_back(std::move(found));
+    } else {
+      warnings.push_back(fmt::format("{} is not for {}, and is left out", cross_place.path(),
+                                     root_pair.certificate().path()));
+    }
   }
   if (const std::string fault = root->strict_fault(); !fault.empty()) {
     warnings.push_back(fmt::format("{} has {}: Python 3.13 and other strict clients refuse it",
@@ -351,7 +382,7 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
   std::vector<std::string> notes = warnings;
   std::vector<std::string> found;
   try {
-    found = differences(request, certificate, *root);
+    found = differences(request, certificate, trusted);
     for (std::string& line : pair.differences_from(request.owner)) found.push_back(std::move(line));
     if (is_revoked(certificate, notes)) found.emplace_back("it was revoked");
   } catch (const Error& error) {
@@ -383,7 +414,7 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now) const {
 // By the list alone: the ledger may be long, and this is run at every boot.
 bool Ca::State::is_revoked(const Certificate& certificate, std::vector<std::string>& notes) const {
   try {
-    const std::optional<Crl> list = read_list(revocation_list, root->certificate());
+    const std::optional<Crl> list = read_list(revocation_list, trusted);
     return list.has_value() && list->find(certificate.serial()).has_value();
   } catch (const Error& error) {
     notes.emplace_back(error.what());
@@ -411,9 +442,10 @@ void Ca::State::make(Leaf& leaf, const Issuer& issuer, Instant now) const {
 
 Staged Ca::State::stage(const Leaf& leaf) const {
   const Owner& owner = leaf.request.owner;
-  if (leaf.pair.has_value()) return leaf.pair->stage(*leaf.certificate, *leaf.key, owner);
-  return Staged::as_directory(leaves, leaf.name, files_of(*leaf.certificate, *leaf.key, owner),
-                              owner);
+  std::vector<Certificate> chain = {*leaf.certificate};
+  chain.insert(chain.end(), cross.begin(), cross.end());
+  if (leaf.pair.has_value()) return leaf.pair->stage(chain, *leaf.key, owner);
+  return Staged::as_directory(leaves, leaf.name, files_of(chain, *leaf.key, owner), owner);
 }
 
 // A directory that provisioning has just made is to outlive a power cut too.
@@ -432,13 +464,79 @@ Issued Ca::State::report(Leaf& leaf, bool root_is_new) const {
           .warnings = std::move(leaf.warnings)};
 }
 
-Books Ca::State::books(Instant now) const {
-  const std::string path = root_pair.certificate().path();
+void Ca::State::demand_root(Instant now) const {
   if (!root.has_value()) {
-    throw Error(fmt::format("there is no root {}", path), "say where it is with --ca-cert");
+    throw Error(fmt::format("there is no root {}", root_pair.certificate().path()),
+                "say where it is with --ca-cert");
   }
   demand_valid_root(now);
-  return {*root, path, ledger, revocation_list};
+}
+
+Books Ca::State::books(const std::optional<Issuer>& predecessor) const {
+  return {.root = *root,
+          .trusted = trusted,
+          .predecessor = predecessor.has_value() ? &*predecessor : nullptr,
+          .root_path = root_pair.certificate().path(),
+          .ledger = ledger,
+          .list = revocation_list};
+}
+
+// --- rotation ---
+
+// Where an old root's certificate and key stay: "minica-44e151.pem", after the beginning of its
+// serial number, as in the names of our roots.
+Pair Ca::State::kept_pair(const Certificate& old) const {
+  constexpr std::size_t digits = 6;
+  std::string id = ascii_lower(old.serial().text().substr(0, digits));
+  const std::string stem = fmt::format("{}-{}", files.certificate.stem().string(), id);
+  return {{&certificate_directory, stem + ".pem"}, {&key_directory, stem + "-key.pem"}};
+}
+
+// More than one root may also be there for another reason: that the old one's pair was kept tells.
+bool Ca::State::is_rotating() const {
+  return trusted.size() > 1 && kept_pair(trusted[1]).has_certificate();
+}
+
+std::optional<Issuer> Ca::State::load_predecessor() const {
+  if (!is_rotating()) return std::nullopt;
+  const Pair kept = kept_pair(trusted[1]);
+  if (!kept.is_there()) return std::nullopt;
+  return Issuer(trusted[1], kept.read_key(false).key);
+}
+
+Certificate Ca::State::cross_sign(const Certificate& successor) const {
+  const Certificate& old = root->certificate();
+  if (old.path_length() == 0) {
+    throw Error(
+        fmt::format("{} may sign leaves alone, as minica makes roots: there can be no "
+                    "cross-certificate for those who have no other",
+                    root_pair.certificate().path()),
+        "give --no-cross, and then copy the new file to every client before pki renew --all");
+  }
+  Validity validity = successor.validity();
+  validity.not_before = std::max(validity.not_before, old.validity().not_before);
+  validity.not_after = std::min(validity.not_after, old.validity().not_after);
+  return root->sign({.common_name = successor.common_name(),
+                     .sans = {},
+                     .profile = profiles::root,
+                     .validity = validity,
+                     .serial = SerialNumber::generate()},
+                    successor.public_key());
+}
+
+Rotation Ca::State::look_at_rotation(Instant now) const {
+  Rotation rotation{.is_under_way = is_rotating(),
+                    .root = root->certificate(),
+                    .predecessors = {trusted.begin() + 1, trusted.end()},
+                    .cross = {},
+                    .stragglers = {},
+                    .kept = {}};
+  if (!rotation.is_under_way) return rotation;
+  if (!cross.empty()) rotation.cross = cross.front();
+  rotation.stragglers = find_stragglers(leaves, trusted, ledger, now);
+  const Pair kept = kept_pair(trusted[1]);
+  rotation.kept = {kept.certificate().path(), kept.key().path()};
+  return rotation;
 }
 
 // The certificate in a directory, which must be one of this root's.
@@ -453,7 +551,7 @@ std::optional<Certificate> Ca::State::find_leaf(std::string name) const {
   if (directory.look(leaf_certificate_name).kind == EntryKind::absent) return std::nullopt;
   const Place place{&directory, leaf_certificate_name};
   Certificate certificate = read_certificate_at(place, false);
-  if (root->has_signed(certificate)) return certificate;
+  if (is_signed_by_any(certificate, trusted)) return certificate;
   throw Error(fmt::format("{} was not signed by {}", place.path(), root_pair.certificate().path()),
               "name its root with --ca-cert");
 }
@@ -464,7 +562,8 @@ Ca::Ca(const CaFiles& files, KeyType new_root) : state_(std::make_unique<State>(
   state_->root_pair.recover();
   Staged::clear(state_->leaves, {leaf_certificate_name, leaf_key_name});
   Replacement::clear(state_->leaves);
-  for (const std::string& name : {state_->ledger.name(), state_->revocation_list.name}) {
+  for (const std::string& name :
+       {state_->ledger.name(), state_->revocation_list.name, state_->cross_place.name}) {
     state_->certificate_directory.remove(
         Place{&state_->certificate_directory, name}.pending().name);
   }
@@ -521,7 +620,8 @@ std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now
     if (!recorded.empty()) {  // before the first one is published
       std::optional<Staged> staged_root;
       if (new_root.has_value()) {
-        staged_root.emplace(state.root_pair.stage(new_root->certificate(), new_root->key()));
+        staged_root.emplace(
+            state.root_pair.stage(std::span(&new_root->certificate(), 1), new_root->key()));
       }
       state.ledger.record(recorded);
       recorded.clear();
@@ -529,6 +629,7 @@ std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now
       if (staged_root.has_value()) {
         staged_root->publish();
         state.root = std::exchange(new_root, std::nullopt);
+        state.trusted = {state.root->certificate()};
       }
       state.sync_root();
       state.sync_leaves();
@@ -541,19 +642,14 @@ std::vector<Issued> Ca::issue(std::span<const LeafRequest> requests, Instant now
 
 std::vector<Renewed> Ca::renew(const RenewalRequest& request, Instant now) {
   State& state = *state_;
-  const std::string path = state.root_pair.certificate().path();
-  if (!state.root.has_value()) {
-    throw Error(fmt::format("there is no root {}", path), "name it with --ca-cert and --ca-key");
-  }
-  state.demand_valid_root(now);
-  const std::array roots = {state.root->certificate()};
+  state.demand_root(now);
   std::vector<Renewed> renewed =
       pki::renew({.leaves = state.leaves,
                   .ledger = state.ledger,
                   .issuer = *state.root,
-                  .issuer_path = path,
-                  .roots = roots,
-                  .chain = {},
+                  .issuer_path = state.root_pair.certificate().path(),
+                  .roots = state.trusted,
+                  .chain = state.cross,
                   .root_directories = {state.certificate_directory.identity(),
                                        state.key_directory.identity()}},
                  request, now);
@@ -567,21 +663,128 @@ std::vector<Renewed> Ca::renew(const RenewalRequest& request, Instant now) {
 void Ca::loaded(std::span<const Renewed> leaves) { remove_marks(state_->leaves, leaves); }
 
 Revoked Ca::revoke(const RevokeRequest& request, Instant now) {
-  const Books books = state_->books(now);
+  state_->demand_root(now);
+  const std::optional<Issuer> predecessor = state_->load_predecessor();
   const auto* name = std::get_if<std::string>(&request.certificate);
-  return pki::revoke(books, request, name != nullptr ? state_->find_leaf(*name) : std::nullopt,
-                     now);
+  return pki::revoke(state_->books(predecessor), request,
+                     name != nullptr ? state_->find_leaf(*name) : std::nullopt, now);
 }
 
 CrlFile Ca::write_crl(std::optional<days> lifetime, Instant now) {
-  return write_list(state_->books(now), lifetime, now);
+  state_->demand_root(now);
+  const std::optional<Issuer> predecessor = state_->load_predecessor();
+  return write_list(state_->books(predecessor), lifetime, now);
 }
 
 std::optional<CrlFile> Ca::refresh_crl(Instant now) {
-  const Books books = state_->books(now);
-  const std::optional<Crl> list = read_list(books.list, books.root.certificate());
-  if (!list.has_value() || !is_due(*list, now)) return std::nullopt;
-  return write_list(books, std::nullopt, now);
+  state_->demand_root(now);
+  const std::optional<Crl> list = read_list(state_->revocation_list, state_->trusted);
+  if (!list.has_value()) return std::nullopt;
+  // A root that has just been made has none of its own yet.
+  if (list->is_signed_by(state_->root->certificate()) && !is_due(*list, now)) return std::nullopt;
+  return write_crl(std::nullopt, now);
+}
+
+Rotation Ca::begin_rotation(const RotationRequest& request, Instant now) {
+  State& state = *state_;
+  state.demand_root(now);
+  const Place& certificate = state.root_pair.certificate();
+  const Place& key = state.root_pair.key();
+  if (state.is_rotating()) {
+    state.sync_root();  // the run that began it may have been killed before that
+    refresh_crl(now);
+    return state.look_at_rotation(now);
+  }
+  if (state.trusted.size() > 1) {
+    throw Error(fmt::format("{} holds more than the root", certificate.path()),
+                "take the other certificates out of it");
+  }
+  state.root_pair.demand_plain_files();
+  const Certificate old = state.root->certificate();
+  state.new_root = request.key_type.value_or(old.public_key().type().value_or(KeyType::p256));
+  const Issuer successor = state.make_root(now);
+  std::vector<Certificate> made = {successor.certificate()};
+  if (request.cross) made.push_back(state.cross_sign(successor.certificate()));
+
+  // The old pair once more, then the cross-certificate; then the new pair takes its place. What was
+  // killed in between has left names that nobody looks at, or is finished by Pair::recover.
+  const Pair kept = state.kept_pair(old);
+  File certificate_file = certificate.directory->read(certificate.name, false);
+  File key_file = key.directory->read(key.name, false);
+  std::vector<Staged::Placed> copies;
+  for (const auto& [place, file] :
+       {std::pair(&kept.certificate(), &certificate_file), std::pair(&kept.key(), &key_file)}) {
+    place->directory->remove(place->pending().name);
+    if (place->directory->look(place->name).kind != EntryKind::absent) {
+      if (place->directory->read(place->name, false).contents == file->contents) continue;
+      throw Error(fmt::format("{} is there, and is not the old root's", place->path()),
+                  "move it away: the old root's pair is kept under that name");
+    }
+    copies.push_back({place->directory, {place->name, file->contents, file->mode, file->owner}});
+  }
+  Staged kept_files = Staged::as_files(std::move(copies));
+  std::optional<Staged> cross_file;
+  if (request.cross) {
+    cross_file.emplace(Staged::as_replacement(state.cross_place, File::public_mode));
+    cross_file->write(as_text(made.back().pem()));
+  }
+  const std::vector<Certificate> both = {successor.certificate(), old};
+  certificate_file.name = certificate.name;
+  certificate_file.contents = pem_of(both);
+  key_file.name = key.name;
+  key_file.contents = successor.key().pem();
+  std::vector<Staged::Placed> replaced;
+  replaced.push_back({certificate.directory, std::move(certificate_file)});
+  replaced.push_back({key.directory, std::move(key_file)});
+  Staged pair = Staged::as_replacements(std::move(replaced));
+  state.ledger.record(made);
+  pair.sync();
+  kept_files.publish();
+  if (cross_file.has_value()) cross_file->publish();
+  pair.publish();
+
+  state.root.reset();
+  state.load_root();
+  refresh_crl(now);
+  return state.look_at_rotation(now);
+}
+
+Rotation Ca::finish_rotation(Instant now) {
+  State& state = *state_;
+  state.demand_root(now);
+  Rotation rotation = state.look_at_rotation(now);
+  if (!rotation.stragglers.empty()) return rotation;
+  if (rotation.is_under_way) {
+    if (read_list(state.revocation_list, state.trusted).has_value()) {
+      write_list(state.books(std::nullopt), std::nullopt, now);
+    }
+    const Place& place = state.root_pair.certificate();
+    File file = place.directory->read(place.name, false);
+    file.name = place.name;
+    file.contents = state.root->certificate().pem();
+    std::vector<Staged::Placed> files;
+    files.push_back({place.directory, std::move(file)});
+    Staged::as_replacements(std::move(files)).publish();
+    state.root.reset();
+    state.load_root();
+  }
+  // What a run that was killed has left, too.
+  if (state.trusted.size() == 1) {
+    state.cross_place.directory->remove(state.cross_place.name);
+    state.sync_root();
+  }
+  rotation.is_under_way = false;
+  rotation.predecessors.clear();
+  rotation.cross.reset();
+  return rotation;
+}
+
+Rotation Ca::rotation(Instant now) const {
+  if (!state_->root.has_value()) {
+    throw Error(fmt::format("there is no root {}", state_->root_pair.certificate().path()),
+                "say where it is with --ca-cert");
+  }
+  return state_->look_at_rotation(now);
 }
 
 }  // namespace pki

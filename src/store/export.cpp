@@ -42,16 +42,18 @@ bool has_root_in_chain(ExportFormat format) {
   return format == ExportFormat::p12 || format == ExportFormat::fullchain;
 }
 
-SecretBytes pem_of(std::span<const Certificate> chain) {
-  SecretBytes out;
-  for (const Certificate& certificate : chain) {
-    const SecretBytes pem = certificate.pem();
-    out.insert(out.end(), pem.begin(), pem.end());
+// The one of the roots that has signed the leaf, or what stands last in its file.
+const Certificate& root_of(std::span<const Certificate> chain, std::span<const Certificate> roots) {
+  for (const Certificate* signed_by_it : {&chain.front(), &chain.back()}) {
+    const auto root = std::ranges::find_if(
+        roots, [&](const Certificate& each) { return signed_by_it->is_signed_by(each); });
+    if (root != roots.end()) return *root;
   }
-  return out;
+  return roots.front();
 }
 
-Source read_source(const ExportRequest& request, const Directory& leaf, const Certificate& root) {
+Source read_source(const ExportRequest& request, const Directory& leaf,
+                   std::span<const Certificate> roots) {
   const Pair pair({&leaf, leaf_certificate_name}, {&leaf, leaf_key_name});
   pair.demand_plain_files();
   Source source;
@@ -62,7 +64,9 @@ Source read_source(const ExportRequest& request, const Directory& leaf, const Ce
   if (source.chain.front().is_ca()) {
     throw Error(fmt::format("{} is a CA certificate", path), "name the directory of a leaf");
   }
-  if (has_root_in_chain(request.format) && !source.chain.back().is_signed_by(root)) {
+  const Certificate& root = root_of(source.chain, roots);
+  if (has_root_in_chain(request.format) && !source.chain.front().is_signed_by(root) &&
+      !source.chain.back().is_signed_by(root)) {
     throw Error(fmt::format("{} was not signed by the root in {}", path, request.root.string()),
                 "name its root with --ca-cert");
   }
@@ -209,8 +213,9 @@ SecretBytes password_of(SecretBytes contents) {
 
 Exported export_leaf(const ExportRequest& request) {
   Directory leaf = open_leaf(request);
-  const Certificate root = read_certificate_file(request.root);
-  const Source source = read_source(request, leaf, root);
+  const std::vector<Certificate> roots = read_bundle(request.root);
+  const Source source = read_source(request, leaf, roots);
+  const Certificate root = root_of(source.chain, roots);
   std::vector<Wanted> wanted = wanted_files(request, source, root);
 
   const Owner certificate_owner = owner_for(request, source.certificate_owner);

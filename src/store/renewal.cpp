@@ -62,15 +62,6 @@ KeyType successor_type(const PublicKey& key) {
   return description.starts_with("RSA") ? KeyType::rsa3072 : KeyType::p256;
 }
 
-SecretBytes pem_of(const Certificate& leaf, std::span<const Certificate> chain) {
-  SecretBytes all = leaf.pem();
-  for (const Certificate& certificate : chain) {
-    const SecretBytes pem = certificate.pem();
-    all.insert(all.end(), pem.begin(), pem.end());
-  }
-  return all;
-}
-
 // What will be published is read back from where it waits.
 void demand_pair(const Directory& staged, const Certificate& expected) {
   const Pair pair = pair_in(staged);
@@ -295,7 +286,7 @@ class Renewal {
     if (request_.mark || row.is_marked) {
       files.push_back({reload_mark_name, {}, File::public_mode, certificate_file.owner});
     }
-    certificate_file.contents = pem_of(certificate, authority_.chain);
+    certificate_file.contents = pem_of(chain);
     certificate_file.mode &= permission_bits;
     files.push_back(std::move(certificate_file));
     if (new_key.has_value()) key_file.contents = key.pem();

@@ -228,10 +228,25 @@ std::vector<std::string> warnings(const Revoked& revoked, bool is_user, Instant 
   return out;
 }
 
+// The predecessor's list goes with the root's own.
+SecretBytes file_of(const Books& books, const Crl& list) {
+  SecretBytes pem = list.pem();
+  if (books.predecessor == nullptr) return pem;
+  const Instant end = *list.next_update();
+  const SecretBytes other = books.predecessor
+                                ->sign(CrlSpec{.number = *list.number(),
+                                               .this_update = list.this_update(),
+                                               .next_update = end,
+                                               .revoked = list.revoked()})
+                                .pem();
+  pem.insert(pem.end(), other.begin(), other.end());
+  return pem;
+}
+
 // On the disk already, and so is whatever a killed run did to the ledger beside it.
 Staged stage_list(const Books& books, const Crl& list) {
   Staged staged = Staged::as_replacement(books.list, File::public_mode);
-  staged.write(as_text(list.pem()));
+  staged.write(as_text(file_of(books, list)));
   staged.sync();
   return staged;
 }
@@ -247,7 +262,7 @@ std::optional<CrlFile> find_crl(const std::filesystem::path& root_certificate) {
   const Directory directory = Directory::open(path.parent_path());
   const Place place{&directory, path.filename().string()};
   if (directory.look(place.name).kind == EntryKind::absent) return std::nullopt;
-  std::optional<Crl> list = read_list(place, read_certificate_file(root_certificate));
+  std::optional<Crl> list = read_list(place, read_bundle(root_certificate));
   if (!list.has_value()) return std::nullopt;
   return CrlFile{path, std::move(*list)};
 }
@@ -257,15 +272,31 @@ bool is_due(const Crl& crl, Instant now) {
   return !end.has_value() || *end - now < (*end - crl.this_update()) / 2;
 }
 
-std::optional<Crl> read_list(const Place& list, const Certificate& root) {
+std::optional<Crl> read_list(const Place& list, std::span<const Certificate> roots) {
   if (list.directory->look(list.name).kind == EntryKind::absent) return std::nullopt;
   const File file = list.directory->read(list.name, false, largest_list);
   try {
-    Crl crl = Crl::from_pem(as_text(file.contents));
-    if (!crl.is_signed_by(root)) throw Error("not signed by this root");
-    // Another CA's list behind it, in a file that a server reads, would be lost.
-    if (crl.pem() != file.contents) throw Error("it holds more than one revocation list in PEM");
-    return crl;
+    std::string_view rest = as_text(file.contents);
+    std::vector<Crl> lists;
+    while (lists.empty() || !rest.empty()) {
+      lists.push_back(Crl::from_pem(rest));
+      const SecretBytes pem = lists.back().pem();
+      // Another CA's list behind it, in a file that a server reads, would be lost.
+      if (!rest.starts_with(as_text(pem))) {
+        throw Error("it holds something else than revocation lists in PEM");
+      }
+      rest.remove_prefix(pem.size());
+    }
+    for (const Crl& crl : lists) {
+      const auto has_signed = [&](const Certificate& root) { return crl.is_signed_by(root); };
+      if (std::ranges::none_of(roots, has_signed)) throw Error("not signed by this root");
+    }
+    for (const Certificate& root : roots) {
+      const auto is_its = [&](const Crl& crl) { return crl.is_signed_by(root); };
+      const auto found = std::ranges::find_if(lists, is_its);
+      if (found != lists.end()) return *found;
+    }
+    return std::nullopt;  // there are no roots
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", list.path(), error.what()),
                 "move it away: this is the place of the root's revocation list");
@@ -274,7 +305,7 @@ std::optional<Crl> read_list(const Place& list, const Certificate& root) {
 
 Revoked revoke(const Books& books, const RevokeRequest& request,
                const std::optional<Certificate>& on_disk, Instant now) {
-  const std::optional<Crl> last = read_list(books.list, books.root.certificate());
+  const std::optional<Crl> last = read_list(books.list, books.trusted);
   books.ledger.mend();
   const Subject subject = subject_of(books, request, on_disk);
   Survey found = survey(books, request, subject, now);
@@ -316,7 +347,7 @@ Revoked revoke(const Books& books, const RevokeRequest& request,
 }
 
 CrlFile write_list(const Books& books, std::optional<days> lifetime, Instant now) {
-  const std::optional<Crl> last = read_list(books.list, books.root.certificate());
+  const std::optional<Crl> last = read_list(books.list, books.trusted);
   books.ledger.mend();
   std::vector<RevokedLine> revoked;
   read(books.ledger, [&](const LedgerEntry& entry) {

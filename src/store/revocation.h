@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "pki/issuer.h"
@@ -18,6 +19,11 @@ namespace pki {
 /// What belongs together. All that is referred to must outlive it, and the caller holds the lock.
 struct Books {
   const Issuer& root;
+  /// Whose lists may be in the file: the root, and those that it replaces.
+  std::span<const Certificate> trusted;
+  /// The root before it, while a rotation is under way: it has a list of its own in the same file,
+  /// with the same entries, for servers look for one of each CA that they meet.
+  const Issuer* predecessor;
   std::string root_path;  // for messages
   const Ledger& ledger;
   Place list;
@@ -31,7 +37,8 @@ Revoked revoke(const Books& books, const RevokeRequest& request,
 /// Makes the list anew. `lifetime`: nothing for that of the list before it. Throws Error.
 CrlFile write_list(const Books& books, std::optional<std::chrono::days> lifetime, Instant now);
 
-/// Throws an Error that names the file if what is there is not a list of `root` and nothing else.
-[[nodiscard]] std::optional<Crl> read_list(const Place& list, const Certificate& root);
+/// The list of the first of `roots` that has one; nothing if there is no file. Throws an Error that
+/// names the file if there is anything else in it than lists of these roots.
+[[nodiscard]] std::optional<Crl> read_list(const Place& list, std::span<const Certificate> roots);
 
 }  // namespace pki

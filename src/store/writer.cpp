@@ -38,6 +38,12 @@ Staged Staged::as_files(std::vector<Placed> files) {
   return staged;
 }
 
+Staged Staged::as_replacements(std::vector<Placed> files) {
+  Staged staged = as_files(std::move(files));
+  for (Move& move : staged.moves_) move.replaces = true;
+  return staged;
+}
+
 Staged Staged::as_replacement(const Place& place, unsigned mode, const Owner& owner) {
   Staged staged;
   const std::string pending = place.pending().name;

@@ -38,6 +38,8 @@ class Staged {
     File file;
   };
   static Staged as_files(std::vector<Placed> files);
+  /// The same, but what has their names is replaced.
+  static Staged as_replacements(std::vector<Placed> files);
   /// A file that takes the place of the one of its name, if there is one. Its bytes come by
   /// write().
   static Staged as_replacement(const Place& place, unsigned mode, const Owner& owner = {});

@@ -219,6 +219,11 @@ std::string Certificate::subject() const {
   return text;
 }
 
+std::optional<long> Certificate::path_length() const noexcept {
+  const long length = X509_get_pathlen(native());
+  return length < 0 ? std::nullopt : std::optional(length);
+}
+
 bool Certificate::is_ca() const noexcept {
   return (X509_get_extension_flags(native()) & EXFLAG_CA) != 0;
 }
@@ -248,6 +253,15 @@ std::string Certificate::fingerprint() const {
   std::string out;
   for (unsigned i = 0; i < size; ++i) out += fmt::format("{}{:02X}", i == 0 ? "" : ":", digest[i]);
   return out;
+}
+
+SecretBytes pem_of(std::span<const Certificate> certificates) {
+  SecretBytes all;
+  for (const Certificate& certificate : certificates) {
+    const SecretBytes pem = certificate.pem();
+    all.insert(all.end(), pem.begin(), pem.end());
+  }
+  return all;
 }
 
 }  // namespace pki

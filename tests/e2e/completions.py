@@ -183,10 +183,16 @@ class Cases:
                 )
 
     def test_kinds(self):
-        [kind] = [choice for choice in CHOICES if not choice.is_option]
+        [kind] = [choice for choice in CHOICES if choice.name == "KIND"]
         for way in ["pki config ", "pki config --json --out=certs --user postgres "]:
             self.assertEqual(self.choices(way) - set(options_in_help("config")), set(values(kind)))
             self.offers(f"{way}r", {"rails"})
+
+    def test_steps(self):
+        [step] = [choice for choice in CHOICES if choice.name == "STEP"]
+        for way in ["pki rotate ", "pki rotate --json --out=certs "]:
+            self.assertEqual(self.choices(way) - set(options_in_help("rotate")), set(values(step)))
+        self.offers("pki rotate begin f", set())
 
     def test_names(self):
         options = {one for name in ("config", "export", "revoke") for one in options_in_help(name)}

@@ -121,6 +121,13 @@ CHOICES = [
         "AACompromise certificateHold key-compromise lost privilegeWithdrawn removeFromCRL",
     ),
     Choice(
+        "STEP",
+        "rotate",
+        "rotate VALUE --ca-cert no/root.pem",
+        "cannot open directory",
+        "abort commit end next start stop",
+    ),
+    Choice(
         "KIND",
         "config",
         "config VALUE no/directory",
@@ -141,7 +148,7 @@ def refusal(one: Choice, value: str) -> str | None:
     message = run(PKI, *arguments).stderr.removeprefix("pki: ")
     if re.match(one.accepted, message):
         return None
-    assert re.match(f"{one.name}:" if one.is_option else "unknown kind", message), message
+    assert re.match(f"{one.name}:" if one.is_option else f"unknown {one.name.lower()}", message), message
     return message
 
 
@@ -219,7 +226,7 @@ class Completion:
     of_command: str  # the part of the text that is about COMMAND
     options: str  # in that part
     values: str  # of OPTION
-    kinds: str
+    operands: str  # of OPERAND
     common: tuple[str, ...] = ()  # options of every command that stand elsewhere
 
     def read(self) -> str:
@@ -237,7 +244,7 @@ class Completion:
 
     def values_of(self, one: Choice) -> set[str]:
         if not one.is_option:
-            return self.find(self.kinds)
+            return self.find(self.operands.replace("OPERAND", one.name))
         return self.find(self.values.replace("OPTION", one.name.removeprefix("--")))
 
 
@@ -248,7 +255,7 @@ COMPLETIONS = [
         of_command=r"^ {16}COMMAND\)$(.*?)^ {20};;$",
         options=r"words\+=' (.*?)'",
         values=r"--OPTION\)\s+words='(.*?)'",
-        kinds=r"kinds='(.*?)'",
+        operands=r"(?i)OPERANDs='(.*?)'",
         common=("--help", "--version"),
     ),
     Completion(
@@ -257,7 +264,7 @@ COMPLETIONS = [
         of_command=r"^_pki_COMMAND\(\) \{$(.*?)^\}$",
         options=r"(--[\w-]+)=?\[",
         values=r"--OPTION=\[.*?\]:.*?:\((.*?)\)",
-        kinds=r"':kind:\((.*?)\)'",
+        operands=r"(?i)':OPERAND:\((.*?)\)'",
         common=("--json", "--quiet", "--verbose", "--help", "--version"),
     ),
     Completion(
@@ -266,7 +273,7 @@ COMPLETIONS = [
         of_command=r"^(complete -c pki -n '__pki_command_is [a-z ]*\bCOMMAND\b[^\n]*)$",
         options=r" -l (\S+)",
         values=r"complete .*?-l OPTION .*?-a '(.*?)'",
-        kinds=r"complete .*-d Kind +-a '(.*?)'",
+        operands=r"(?i)complete .*-d OPERAND +-a '(.*?)'",
         common=("--help", "--version"),
     ),
 ]
@@ -414,7 +421,11 @@ class Values(unittest.TestCase):
                     listed = Mdoc(text.partition("\nOne of\n")[2]).words("Cm")
                 self.assertEqual(sorted(listed), sorted(values(one)))
 
-    LISTS = {"KIND": "Kinds of configuration", "--format": "Formats"}
+    LISTS = {
+        "KIND": "Kinds of configuration",
+        "STEP": "Rotating the root",
+        "--format": "Formats",
+    }
 
     def test_completions_list_them(self):
         for completion in COMPLETIONS:

@@ -18,7 +18,7 @@ PUBLIC = {
     "names": "x509", "key": "x509", "certificate": "x509", "profile": "x509", "issuer": "x509",
     "pkcs12": "x509", "crl": "x509", "inspection": "x509",
     "file": "base", "reader": "base", "report": "base",
-    "ca": "store", "export": "store", "leaf": "store", "listing": "store", "revocation": "store",
+    "ca": "store", "export": "store", "leaf": "store", "listing": "store", "revocation": "store", "rotation": "store",
     "snippets": "postgres", "local_check": "postgres", "login": "postgres", "probe": "postgres",
 }
 

@@ -184,6 +184,19 @@ Exit status_of(std::span<const Renewed> all) {
   return status;
 }
 
+// Unlocked again when it returns: the command may want to run this program.
+std::vector<Renewed> renew_all(const CaFiles& files, const RenewalRequest& request,
+                               Output& output) {
+  Ca ca(files);
+  std::vector<Renewed> all = ca.renew(request, output.now());
+  // Once it has ended, all certificates are refused where it is read.
+  if (const std::optional<CrlFile> list = ca.refresh_crl(output.now())) {
+    output.note(fmt::format("{}: made anew, until {}", list->path.string(),
+                            text(list->crl.next_update().value_or(output.now()))));
+  }
+  return all;
+}
+
 Exit renew(const Arguments& arguments, Output& output) {
   RenewalRequest request = request_of(arguments);
   const Sequel sequel = sequel_of(arguments);
@@ -191,8 +204,7 @@ Exit renew(const Arguments& arguments, Output& output) {
   request.mark = sequel.is_asked_for();
   output.warn_of_clock();
   output.detail(fmt::format("locking {}", files.leaves.string()));
-  // Unlocked again before the command: it may want to run this program.
-  const std::vector<Renewed> all = Ca(files).renew(request, output.now());
+  const std::vector<Renewed> all = renew_all(files, request, output);
   output.renewed(all, files, arguments.is_on("all"), sequel.is_asked_for());
   return worst(status_of(all), run_sequel(sequel, files, all, output));
 }
