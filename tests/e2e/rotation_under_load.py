@@ -22,7 +22,16 @@ from collections import Counter
 from pathlib import Path
 
 import servers
-from servers import PgBouncer, Postgres, as_root, psql, run, temporary_directory, wait_until
+from servers import (
+    Outcome,
+    PgBouncer,
+    Postgres,
+    as_root,
+    psql,
+    run,
+    temporary_directory,
+    wait_until,
+)
 from support import program
 
 SUPERUSER, PASSWORD, DATABASE = "super", "secret", "postgres"
@@ -101,6 +110,11 @@ class Tally:
 
     def close(self) -> None:
         self._log.close()
+
+
+def certificates(path: Path) -> list[str]:
+    """All that the file has."""
+    return re.findall("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----", path.read_text())
 
 
 class RotationUnderLoad(unittest.TestCase):
@@ -209,8 +223,9 @@ class RotationUnderLoad(unittest.TestCase):
 
     # --- Clients ----------------------------------------------------------------------------------
 
-    def conninfo(self, role: str) -> str:
-        pair = self.top / f"{role}-{self.deployed}"
+    def conninfo(self, role: str, deployed: int | None = None) -> str:
+        """With the certificate that came last, or with an earlier one."""
+        pair = self.top / f"{role}-{deployed or self.deployed}"
         more = {"sslcert": pair / "cert.pem", "sslkey": pair / "key.pem"}
         return psql(
             host="dbhost" if role == DIRECT else "bouncerhost",
@@ -281,19 +296,63 @@ class RotationUnderLoad(unittest.TestCase):
         self.deploy()
         self.wait_for_clients()
 
+    def rotate(self, step: str) -> None:
+        self.pki("rotate", step)
+        run(as_root("sh", "-c", self.reload())).or_fail()
+        self.deploy()
+        self.wait_for_clients()
+
+    def roots(self) -> list[str]:
+        return certificates(self.directory / "minica.pem")
+
     def test_no_connection_fails(self):
         self.deploy()
         for role in (OLD_ROOT, BUNDLE):
             self.start(role)
         self.wait_for_clients()
-
         for _ in range(RENEWALS):
             self.renew()
 
+        (old,) = self.roots()
+        self.rotate("begin")
+        new, *others = self.roots()
+        self.assertEqual(others, [old])
+        refused = self.pki("rotate", "finish", status=3)
+        for leaf in LEAVES:
+            self.assertIn(leaf, refused)
+        self.assertEqual(self.roots(), [new, old])
+        last_of_the_old_root = self.deployed
+        self.renew()
+        cross = certificates(self.directory / "minica-cross.pem")
+        for leaf in LEAVES:
+            self.assertEqual(certificates(self.directory / leaf / "cert.pem")[1:], cross)
+
+        # From here on the old root need not be enough.
+        self.stop(OLD_ROOT)
+        self.trusted[DIRECT] = self.bundle
+        self.deploy()
+        self.rotate("finish")
+        self.assertEqual(self.roots(), [new])
+        self.renew()
+
         for role in ROLES:
             self.stop(role)
+        self.assert_enough()
+        for role in (BUNDLE, *CERTIFIED):
+            self.log_in(self.conninfo(role)).or_fail()
+        # The servers have heard of it: what hangs on the old root does not get in.
+        for role in CERTIFIED:
+            outcome = self.log_in(self.conninfo(role, last_of_the_old_root))
+            self.assertIn("alert unknown ca", outcome.output)
+
+    def log_in(self, conninfo: str) -> Outcome:
+        *command, _ = psql("--command=SELECT 1")
+        return run([*command, conninfo])
+
+    def assert_enough(self) -> None:
+        """Of connections, and of files that the servers took."""
         for role in ROLES:
-            self.assertGreater(self.connected[role], CONNECTIONS_PER_STEP * RENEWALS)
+            self.assertGreaterEqual(self.connected[role], CONNECTIONS_PER_STEP * RENEWALS)
         for role in POOLED:
             self.assertGreaterEqual(self.at_postgres.count()[role], RENEWALS, "PgBouncer's own")
         self.assertNotIn("could not be reloaded", self.pgbouncer.log())
