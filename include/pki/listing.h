@@ -75,6 +75,8 @@ class Listing {
 
   /// Nothing if there is none.
   [[nodiscard]] const std::optional<std::filesystem::path>& ledger() const noexcept;
+  /// When the revocation list ends; nothing if there is none, or it has no end.
+  [[nodiscard]] const std::optional<Instant>& crl_end() const noexcept;
   /// False if something was passed over that may be one of its certificates, or the ledger.
   [[nodiscard]] bool is_complete() const noexcept;
   /// A line each, for a person: what could not be read.

@@ -242,6 +242,14 @@ std::string prometheus_text(const Listing& listing, std::span<const Listed> show
     text += fmt::format("pki_certificates{{status=\"{}\"}} {}\n", word(all_list_statuses[i]),
                         counts[i]);
   }
+  if (listing.crl_end().has_value()) {
+    text += fmt::format(
+        "# HELP pki_crl_next_update_timestamp_seconds When the revocation list ends, in seconds "
+        "since 1970.\n"
+        "# TYPE pki_crl_next_update_timestamp_seconds gauge\n"
+        "pki_crl_next_update_timestamp_seconds {}\n",
+        listing.crl_end()->time_since_epoch().count());
+  }
   return text + fmt::format(
                     "# HELP pki_list_warnings How many warnings pki list had: what it could not "
                     "read, above all.\n"

@@ -10,6 +10,7 @@
 
 #include "pki/error.h"
 #include "pki/leaf.h"
+#include "pki/revocation.h"
 #include "store/directory.h"
 #include "store/leaves.h"
 #include "store/ledger_reader.h"
@@ -122,6 +123,7 @@ struct Listing::State {
   // Of what is not on the disk: where the lines of those are that are missing or revoked.
   std::vector<std::uint64_t> off_disk;
   std::uint64_t past_count = 0;
+  std::optional<Instant> crl_end;
   std::vector<std::string> warnings;
   bool is_complete = true;
 
@@ -131,6 +133,7 @@ struct Listing::State {
   void find_certificates();
   void read_ledger();
   void judge(std::optional<std::chrono::days> window);
+  void look_at_crl();
   void show(const LedgerEntry& entry, Listed& one,
             const std::function<void(const Listed&)>& visit) const;
 };
@@ -276,6 +279,23 @@ void Listing::State::show(const LedgerEntry& entry, Listed& one,
   visit(one);
 }
 
+// Past its end, all certificates are refused where it is read.
+void Listing::State::look_at_crl() {
+  constexpr std::chrono::days soon{30};
+  try {
+    const std::optional<CrlFile> list = find_crl(files.certificate);
+    if (!list.has_value()) return;
+    crl_end = list->crl.next_update();
+    if (crl_end.has_value() && *crl_end - now < soon) {
+      warnings.push_back(fmt::format("{} {} on {}: pki crl makes it anew, and servers must load it",
+                                     list->path.string(), *crl_end < now ? "ended" : "ends",
+                                     text(*crl_end)));
+    }
+  } catch (const Error& error) {
+    warnings.emplace_back(error.what());
+  }
+}
+
 Listing::Listing(const CaFiles& files, Instant now, std::optional<std::chrono::days> window) {
   auto state = std::make_unique<State>();
   state->files = files;
@@ -285,6 +305,7 @@ Listing::Listing(const CaFiles& files, Instant now, std::optional<std::chrono::d
   state->find_certificates();
   state->read_ledger();
   state->judge(window);
+  state->look_at_crl();
   state_ = std::move(state);
 }
 
@@ -332,6 +353,8 @@ const std::optional<std::filesystem::path>& Listing::ledger() const noexcept {
 }
 
 bool Listing::is_complete() const noexcept { return state_->is_complete; }
+
+const std::optional<Instant>& Listing::crl_end() const noexcept { return state_->crl_end; }
 
 const std::vector<std::string>& Listing::warnings() const noexcept { return state_->warnings; }
 

@@ -245,8 +245,13 @@ SecretBytes file_of(const Books& books, const Crl& list) {
 
 // On the disk already, and so is whatever a killed run did to the ledger beside it.
 Staged stage_list(const Books& books, const Crl& list) {
+  const SecretBytes pem = file_of(books, list);
+  if (pem.size() > largest_list) {
+    throw Error(fmt::format("{} would have {} MiB", books.list.path(), pem.size() >> 20U),
+                "make a new root: nobody could read that list");
+  }
   Staged staged = Staged::as_replacement(books.list, File::public_mode);
-  staged.write(as_text(file_of(books, list)));
+  staged.write(as_text(pem));
   staged.sync();
   return staged;
 }
@@ -291,12 +296,14 @@ std::optional<Crl> read_list(const Place& list, std::span<const Certificate> roo
       const auto has_signed = [&](const Certificate& root) { return crl.is_signed_by(root); };
       if (std::ranges::none_of(roots, has_signed)) throw Error("not signed by this root");
     }
+    std::optional<Crl> first;
     for (const Certificate& root : roots) {
       const auto is_its = [&](const Crl& crl) { return crl.is_signed_by(root); };
+      if (std::ranges::count_if(lists, is_its) > 1) throw Error("it holds two lists of one root");
       const auto found = std::ranges::find_if(lists, is_its);
-      if (found != lists.end()) return *found;
+      if (!first.has_value() && found != lists.end()) first = *found;
     }
-    return std::nullopt;  // there are no roots
+    return first;
   } catch (const Error& error) {
     throw Error(fmt::format("{}: {}", list.path(), error.what()),
                 "move it away: this is the place of the root's revocation list");

@@ -1,5 +1,6 @@
 #include "store/rotation.h"
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string_view>
@@ -63,6 +64,7 @@ std::vector<Straggler> find_stragglers(const Directory& leaves, std::span<const 
   read_ledger(ledger.directory(), ledger.name(), visit, refuse);
   std::vector<Straggler> all;
   for (auto& [serial, straggler] : disk.stragglers) all.push_back(std::move(straggler));
+  std::ranges::sort(all, {}, &Straggler::name);
   std::map<std::string, Straggler> by_name;
   for (auto& [subject, straggler] : off_disk) by_name.emplace(subject, std::move(straggler));
   for (auto& [subject, straggler] : by_name) all.push_back(std::move(straggler));

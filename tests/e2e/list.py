@@ -762,6 +762,23 @@ METRICS = {
 }
 
 
+class RevocationList(ListCase):
+    def test_its_end_is_watched(self):
+        directory = fresh()
+        for arguments in (["--domains", "a.test"], ["crl", "--days", "20"]):
+            self.assertEqual(self.pki(directory, *arguments).returncode, 0)
+        run = self.pki(directory, "list")
+        self.assertEqual(run.returncode, 0)
+        self.assertRegex(run.stderr.decode(), r"minica-crl\.pem ends on .*pki crl")
+        metrics = self.pki(directory, "list", "--prometheus").stdout.decode()
+        [end] = re.findall(r"^pki_crl_next_update_timestamp_seconds (\d+)$", metrics, re.M)
+        self.assertAlmostEqual(int(end), time.time() + 20 * 86400, delta=600)
+        self.assertEqual(self.pki(directory, "crl", "--days", "400").returncode, 0)
+        self.assertEqual(self.pki(directory, "list").stderr, b"")
+        (directory / "minica-crl.pem").write_text("nonsense\n")
+        self.assertIn(b"minica-crl.pem", self.pki(directory, "list").stderr)
+
+
 class Prometheus(ListCase):
     def directory(self) -> Path:
         directory = Hostile.directory()

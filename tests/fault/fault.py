@@ -14,6 +14,8 @@ import collections
 import concurrent.futures
 import errno
 import fcntl
+import functools
+import json
 import os
 import random
 import re
@@ -405,6 +407,94 @@ class Listing(unittest.TestCase):
                 with self.subTest(run.rules):
                     self.assertEqual((run.returncode, run.stderr), (0, ""))
                     self.assertEqual(run.stdout, self.everything.stdout)
+
+
+class Rotation(unittest.TestCase):
+    """Killed at any call, or with any call that fails, no key is lost, what was verified is, and the
+    same step, run again, ends as it would have."""
+
+    LEAF = "bouncerhost/cert.pem"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.before = scenario.new_directory()
+        for arguments in (["--domains", "bouncerhost"], ["--user", "app"], ["revoke", "app"]):
+            cls.pki(cls.before, *arguments)
+        shutil.copy(cls.before / "minica.pem", cls.before / "old.pem")
+        cls.old_key = (cls.before / "minica-key.pem").read_bytes()
+        cls.begun = cls.copy(cls.before)
+        cls.pki(cls.begun, "rotate", "begin")
+        cls.pki(cls.begun, "renew", "--all")
+
+    @staticmethod
+    def copy(directory):
+        new = scenario.new_directory()
+        shutil.copytree(directory, new, symlinks=True, dirs_exist_ok=True)
+        return new
+
+    @staticmethod
+    def pki(directory, *arguments):
+        run = subprocess.run([PKI, *arguments], cwd=directory, capture_output=True, text=True,
+                             timeout=TIMEOUT)
+        if run.returncode != 0:
+            raise AssertionError(f"{arguments}: {run}")
+        return run.stdout
+
+    @staticmethod
+    def inject(directory, step, *rules):
+        log = directory.with_suffix(".log")
+        run = subprocess.run(
+            [scenario.INJECT, "--log", log, *rules, "1+:prctl:fail=0", "--", PKI, "rotate", step],
+            cwd=directory, capture_output=True, text=True, timeout=TIMEOUT)
+        return run, [line.split("\t") for line in log.read_text().splitlines()]
+
+    def examine(self, directory, what):
+        def openssl(*arguments):
+            return subprocess.run(["openssl", *arguments], cwd=directory, capture_output=True)
+
+        def public_key(kind, name):
+            return openssl(kind, "-in", name, "-pubout" if kind == "pkey" else "-pubkey",
+                           *([] if kind == "pkey" else ["-noout"])).stdout
+
+        keys = [path.read_bytes() for path in directory.glob("minica*-key.pem")]
+        self.assertIn(self.old_key, keys, what)
+        for path in directory.glob(".*key.pem.new"):
+            self.assertEqual(path.stat().st_mode & 0o077, 0, (what, path))
+        verified = openssl("verify", "-CAfile", "minica.pem", "-untrusted", self.LEAF, self.LEAF)
+        self.assertEqual(verified.returncode, 0, (what, verified))
+        return public_key("x509", "minica.pem") == public_key("pkey", "minica-key.pem")
+
+    def one(self, template, step, rule):
+        directory = self.copy(template)
+        run, _ = self.inject(directory, step, rule)
+        self.assertIn(run.returncode, (0, 1, 128 + signal.SIGKILL, -signal.SIGKILL), (rule, run))
+        self.examine(directory, rule)
+        told = json.loads(self.pki(directory, "rotate", step, "--json"))
+        self.assertTrue(self.examine(directory, f"{rule}, and run again"))
+        self.assertEqual(told["under_way"], step == "begin", rule)
+        self.assertEqual([s["name"] for s in told["stragglers"]],
+                         ["bouncerhost"] if step == "begin" else [], rule)
+        self.assertEqual((directory / "minica.pem").read_bytes().count(b"BEGIN"),
+                         2 if step == "begin" else 1, rule)
+        self.assertEqual((directory / "minica-crl.pem").read_bytes().count(b"BEGIN"),
+                         2 if step == "begin" else 1, rule)
+        self.assertEqual([path.name for path in directory.glob(".*.new")], [], rule)
+        if step == "begin":
+            self.pki(directory, "renew", "--all")
+            self.pki(directory, "rotate", "finish")
+        shutil.rmtree(directory)
+
+    def test_each_step(self):
+        total = 0
+        for step, template in (("begin", self.before), ("finish", self.begun)):
+            _, calls = self.inject(self.copy(template), step)
+            rules = [f"{k}:any:kill-after" for k in range(1, len(calls) + 1)]
+            rules += [f"{k}:{CALLS}:fail=EIO" for k in numbers(calls, CALLS)]
+            total += len(rules)
+            with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+                list(pool.map(functools.partial(self.one, template, step), rules))
+        self.assertGreater(total, 300)
+        print(f"rotations: {total} cases", file=sys.stderr)
 
 
 class Inject(unittest.TestCase):

@@ -34,7 +34,7 @@ Exit crl(const Arguments& arguments, Output& output) {
   }
   CaFiles files = ca_files(arguments);
   files.leaves = files.certificate.parent_path();  // none of them is needed
-  output.detail(fmt::format("locking {}", files.certificate.parent_path().string()));
+  output.detail(fmt::format("locking the directory of {}", files.certificate.string()));
   output.listed(Ca(files).write_crl(lifetime, output.now()));
   return Exit::done;
 }
