@@ -29,8 +29,8 @@ __pki_operands() {
     local i count=0
     for ((i = 2; i < ${#typed[@]}; i++)); do
         case ${typed[i]} in
-            -*=* | -json | -quiet | -verbose | -require-client-cert) ;;
-            --json | --quiet | --verbose | --require-client-cert) ;;
+            -*=* | -json | -quiet | -verbose | -require-client-cert | -all) ;;
+            --json | --quiet | --verbose | --require-client-cert | --all) ;;
             -*) ((i++)) ;;
             *) ((count++)) ;;
         esac
@@ -72,14 +72,14 @@ _pki() {
     # Paths are left to readline, which knows about quotes and tildes.
     case $option in
         --domains | --ip-addresses | --user | --jobs | --days | --dbname | --port | --password-fd | \
-            --warn-days | --timeout)
+            --warn-days | --timeout | --expiring | --before | --exec)
             return
             ;;
         --hosts | --users | --ca-cert | --ca-key | --server-ca | --password-file | --cert | --key)
             compopt -o default
             return
             ;;
-        --name)
+        --name | --confirm)
             mapfile -t COMPREPLY < <(compgen -P "$prefix" -A hostname -- "$cur")
             return
             ;;
@@ -100,13 +100,23 @@ _pki() {
         --profile)
             words='server client peer'
             ;;
+        --kind)
+            words='server client peer'
+            ;;
+        --sort)
+            words='name expiry'
+            ;;
+        --reason)
+            words='unspecified keyCompromise CACompromise affiliationChanged superseded cessationOfOperation'
+            ;;
         --format)
             words='pk8 p12 der fullchain libpq'
             ;;
         *)
             # No value: the command, which is the first word or left out, an operand or an option.
             [[ -z $equals ]] || return
-            local commands='issue check config export' command=issue
+            local commands='issue list renew revoke rotate crl check config export' command=issue
+            local steps='begin status finish'
             local kinds='pgbouncer postgres psql libpq-env jdbc rails node go'
             if ((COMP_CWORD == 1)); then
                 words=$commands
@@ -119,6 +129,15 @@ _pki() {
                     words+=' --domains --ip-addresses --user --hosts --users --jobs --profile --owner'
                     words+=' --ca-cert --ca-key --ca-alg --key-type --days --out --json --quiet'
                     words+=' --verbose'
+                    ;;
+                list)
+                    words+=' --expiring --kind --sort --all --prometheus --ca-cert --out'
+                    words+=' --json --quiet --verbose'
+                    ;;
+                renew)
+                    words+=' --all --before --reuse-key --exec --confirm --timeout --password-file'
+                    words+=' --password-fd --ca-cert --ca-key --out --json --quiet --verbose'
+                    words+=" $(__pki_names)"
                     ;;
                 check)
                     words+=' --ca-cert --name --cert --key --as --out --direct'
@@ -137,6 +156,17 @@ _pki() {
                     words+=' --format --password-file --password-fd --to --owner --ca-cert --out'
                     words+=' --json --quiet --verbose'
                     [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
+                    ;;
+                rotate)
+                    words+=' --ca-alg --no-cross --ca-cert --ca-key --out --json --quiet --verbose'
+                    [[ $(__pki_operands) != 0 ]] || words+=" $steps"
+                    ;;
+                revoke)
+                    words+=' --reason --all --ca-cert --ca-key --out --json --quiet --verbose'
+                    [[ $(__pki_operands) != 0 ]] || words+=" $(__pki_names)"
+                    ;;
+                crl)
+                    words+=' --days --ca-cert --ca-key --json --quiet --verbose'
                     ;;
             esac
             ;;

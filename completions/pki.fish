@@ -17,7 +17,7 @@ end
 # How many words behind the command are no options and no values of one.
 function __pki_operands_are
     set -l words (commandline -opc)
-    set -l switches --json --quiet --verbose --require-client-cert --direct --no-plaintext-probe
+    set -l switches --json --quiet --verbose --require-client-cert --all --direct --no-plaintext-probe
     set -l count 0
     set -l is_value 0
     for word in $words[3..-1]
@@ -70,9 +70,14 @@ end
 
 complete -c pki -f
 complete -c pki -n __pki_has_no_words -a issue -d 'Make a key and a certificate'
+complete -c pki -n __pki_has_no_words -a list -d 'List all certificates'
+complete -c pki -n __pki_has_no_words -a renew -d 'Replace certificates that end soon, in place'
 complete -c pki -n __pki_has_no_words -a check -d 'See whether traffic is encrypted and verified'
 complete -c pki -n __pki_has_no_words -a config -d 'Print configuration for a server or a client'
 complete -c pki -n __pki_has_no_words -a export -d 'Make other forms of a key and a certificate'
+complete -c pki -n __pki_has_no_words -a revoke -d 'Take a certificate back'
+complete -c pki -n __pki_has_no_words -a rotate -d 'Replace the root without an outage'
+complete -c pki -n __pki_has_no_words -a crl -d 'Make the revocation list anew'
 
 complete -c pki -n '__pki_command_is issue' -l domains -x -d 'DNS names for the certificate'
 complete -c pki -n '__pki_command_is issue' -l ip-addresses -x -d 'IP addresses for the certificate'
@@ -85,12 +90,26 @@ complete -c pki -n '__pki_command_is issue' -l users -r -F \
 complete -c pki -n '__pki_command_is issue' -l jobs -x -d 'How many work at once'
 complete -c pki -n '__pki_command_is issue' -l profile -d 'What the certificate is for' \
     -x -a 'server client peer'
-complete -c pki -n '__pki_command_is issue' -l ca-key -r -F -d 'The root\'s private key'
-complete -c pki -n '__pki_command_is issue' -l ca-alg -d 'Algorithm of a new root' \
+complete -c pki -n '__pki_command_is issue rotate' -l ca-alg -d 'Algorithm of a new root' \
     -x -a 'ecdsa rsa p256 p384 rsa2048 rsa3072 rsa4096'
 complete -c pki -n '__pki_command_is issue' -l key-type -d 'Type of the leaf\'s key' \
     -x -a 'p256 p384 rsa2048 rsa3072 rsa4096 ed25519'
-complete -c pki -n '__pki_command_is issue' -l days -x -d 'Lifetime of the certificate in days'
+
+complete -c pki -n '__pki_command_is list' -l expiring -x -d 'Only what ends within so many days'
+complete -c pki -n '__pki_command_is list' -l kind -d 'Only certificates of this kind' \
+    -x -a 'server client peer'
+complete -c pki -n '__pki_command_is list' -l sort -d 'The order' -x -a 'name expiry'
+complete -c pki -n '__pki_command_is list' -l all -d 'Also what is superseded or expired'
+complete -c pki -n '__pki_command_is list' -l prometheus -d 'Print metrics'
+
+complete -c pki -n '__pki_command_is renew' -a '(__pki_names)' -d 'Directory with a certificate'
+complete -c pki -n '__pki_command_is renew' -l all -d 'Every certificate of the root'
+complete -c pki -n '__pki_command_is renew' -l before -x -d 'Renew what ends within these days'
+complete -c pki -n '__pki_command_is renew' -l reuse-key -d 'Keep the keys'
+complete -c pki -n '__pki_command_is renew' -l exec -x -d 'Run this if something was renewed'
+complete -c pki -n '__pki_command_is renew' -l confirm -d 'See that this server serves it' \
+    -x -a '(__fish_print_hostnames)'
+complete -c pki -n '__pki_command_is renew' -l timeout -x -d 'Seconds to wait for that'
 
 complete -c pki -n '__pki_command_is check' -a '(__fish_print_hostnames)' -d Host
 complete -c pki -n '__pki_command_is check' -l name -x -d 'The name that the certificate must have'
@@ -121,21 +140,35 @@ complete -c pki -n '__pki_command_is export; and __pki_operands_are 0' -a '(__pk
     -d 'Directory with a certificate'
 complete -c pki -n '__pki_command_is export' -l format -d 'What to make' \
     -x -a 'pk8 p12 der fullchain libpq'
-complete -c pki -n '__pki_command_is export' -l password-file -r -F \
+complete -c pki -n '__pki_command_is renew export' -l password-file -r -F \
     -d 'The file with the password of a p12'
-complete -c pki -n '__pki_command_is export' -l password-fd -x -d 'The descriptor to read it from'
+complete -c pki -n '__pki_command_is renew export' -l password-fd -x -d 'The descriptor to read it from'
 complete -c pki -n '__pki_command_is export' -l to -d 'Where the files are made' \
     -x -a '(__pki_directories)'
 
+complete -c pki -n '__pki_command_is rotate; and __pki_operands_are 0' -d Step \
+    -a 'begin status finish'
+complete -c pki -n '__pki_command_is rotate' -l no-cross -d 'Without a cross-certificate'
+
+complete -c pki -n '__pki_command_is revoke; and __pki_operands_are 0' -a '(__pki_names)' \
+    -d 'Directory with a certificate'
+complete -c pki -n '__pki_command_is revoke' -l reason -d 'Why' \
+    -x -a 'unspecified keyCompromise CACompromise affiliationChanged superseded cessationOfOperation'
+complete -c pki -n '__pki_command_is revoke' -l all -d 'Also all others of the same subject'
+
+complete -c pki -n '__pki_command_is issue crl' -l days -x \
+    -d 'Lifetime of the certificate or the list in days'
+complete -c pki -n '__pki_command_is issue renew revoke rotate crl' -l ca-key -r -F \
+    -d 'The root\'s private key'
 complete -c pki -n '__pki_command_is issue export' -l owner -d 'Who the files are for' \
     -x -a '(__pki_owners)'
-complete -c pki -n '__pki_command_is issue check config export' -l ca-cert -r -F \
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l ca-cert -r -F \
     -d 'The root\'s certificate'
-complete -c pki -n '__pki_command_is issue check config export' -l out \
+complete -c pki -n '__pki_command_is issue list renew revoke rotate check config export' -l out \
     -d 'Where the certificate\'s directory is' -x -a '(__pki_directories)'
-complete -c pki -n '__pki_command_is issue check config export' -l json -d 'Print a JSON document'
-complete -c pki -n '__pki_command_is issue check config export' -l quiet -d 'Print errors only'
-complete -c pki -n '__pki_command_is issue check config export' -l verbose -d 'Print what is done'
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l json -d 'Print a JSON document'
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l quiet -d 'Print errors only'
+complete -c pki -n '__pki_command_is issue list renew revoke rotate crl check config export' -l verbose -d 'Print what is done'
 
 complete -c pki -l help -d 'Print a summary and exit'
 complete -c pki -l version -d 'Print the version and exit'

@@ -9,7 +9,8 @@
 //  - no certificate is published before the ledger knows it;
 //  - runs that race end with one root, and every leaf chains to it;
 //  - what a killed run left is finished or cleared by the next;
-//  - nothing that was there is overwritten or removed, and bad input creates nothing;
+//  - nothing that was there is overwritten or removed, but the pair that a renewal replaces, and
+//  bad input creates nothing;
 //  - a key is never readable by others, not even for a moment, and links in the way are not
 //  followed.
 #pragma once
@@ -30,6 +31,9 @@
 #include "pki/key.h"
 #include "pki/names.h"
 #include "pki/profile.h"
+#include "pki/revocation.h"
+#include "pki/rotation.h"
+#include "pki/secret.h"
 
 namespace pki {
 
@@ -38,6 +42,11 @@ struct CaFiles {
   std::filesystem::path key = "minica-key.pem";
   /// Where the leaves' directories are made. It must be there.
   std::filesystem::path leaves = ".";
+
+  /// A line for every certificate, beside the root's: minica-index.txt for minica.pem.
+  [[nodiscard]] std::filesystem::path ledger() const {
+    return certificate.parent_path() / (certificate.stem().string() + "-index.txt");
+  }
 };
 
 struct LeafRequest {
@@ -88,6 +97,49 @@ struct Batch {
   std::size_t jobs = 1;
 };
 
+struct RenewalRequest {
+  /// Names of leaves' directories. Nothing: all leaves of the root, as far as they lie in
+  /// directories, not in links to them. One that is named and is revoked is due, whenever it ends.
+  std::optional<std::vector<std::string>> names = {};
+  /// What ends before so many days are over is renewed. Nothing: what Validity::is_expiring.
+  std::optional<std::chrono::days> before = {};
+  /// Keep the key, and renew the certificate alone.
+  bool reuse_key = false;
+  /// Of the p12 files beside the leaves, which cannot be made anew without.
+  std::optional<SecretBytes> p12_password = {};
+  /// Each renewed leaf is marked, until loaded() is told that those who use it have loaded it.
+  bool mark = false;
+};
+
+struct Renewed {
+  enum class Status {
+    renewed,
+    unchanged,       ///< It does not end soon.
+    ends_with_root,  ///< It ends soon, and so does the root: a new certificate would not last
+                     ///< longer.
+    revoked,         ///< It is on the revocation list, and was not named: left alone.
+    failed,          ///< See `error`; nothing was changed, or the next run finishes it.
+  };
+
+  std::string name;  ///< Of its directory.
+  Status status = Status::failed;
+  /// Of the certificate that is there now; nothing if it cannot be read.
+  std::optional<Validity> validity = {};
+  std::optional<SerialNumber> serial = {};
+  std::string fingerprint = {};
+  std::optional<SerialNumber> replaced = {};  ///< What was there before.
+  std::filesystem::path directory = {};
+  std::vector<std::filesystem::path> exports = {};  ///< Other forms of the pair, made anew with it.
+  /// A line each: exports that could not be made anew, and go on holding the old pair.
+  std::vector<std::string> stale = {};
+  /// Whether the directory was exchanged in one step, not the files one by one.
+  bool is_exchange = false;
+  /// Marked, by this renewal or an earlier one: nobody has said yet that it is loaded.
+  bool is_marked = false;
+  std::vector<std::string> warnings = {};
+  std::optional<Error> error = {};
+};
+
 /// Holds a lock on the root's and the leaves' directories as long as it lives: one at a time.
 class Ca {
  public:
@@ -111,6 +163,37 @@ class Ca {
   /// made. Throws Error where the disk failed; what was done before it stays, and the next run goes
   /// on from there.
   bool issue(const Batch& batch, Instant now);
+
+  /// Gives leaves that end soon a new key and a new certificate with the same names, use, type of
+  /// key, lifetime, owners and modes. The pair and its exports are exchanged for the new ones in
+  /// one step, or, where the file system or what lies in the directory does not allow that, one by
+  /// one; whatever else is in the directory stays. What fails for one leaf does not hold up the
+  /// others. Throws Error where nothing can be renewed at all.
+  std::vector<Renewed> renew(const RenewalRequest& request, Instant now);
+  /// Takes the marks away from leaves that renew() returned, unless they were renewed again since.
+  void loaded(std::span<const Renewed> leaves);
+
+  /// Marks certificates as revoked in the ledger, and then makes the revocation list anew. Throws
+  /// Error; then nothing was changed, or (where the disk failed) no more than the ledger, and the
+  /// same call finishes it.
+  Revoked revoke(const RevokeRequest& request, Instant now);
+  /// Makes the revocation list anew, from the ledger. It lasts for `lifetime`: nothing for as long
+  /// as the one before it, or 825 days. Throws Error.
+  CrlFile write_crl(std::optional<std::chrono::days> lifetime, Instant now);
+  /// The same where there is a list and it is_due(); else nothing. `mark`: crl_awaits_loading()
+  /// until crl_loaded() is called.
+  std::optional<CrlFile> refresh_crl(Instant now, bool mark = false);
+  [[nodiscard]] bool crl_awaits_loading() const;
+  void crl_loaded();
+
+  /// Makes a new root in the place of the one that is there, which is kept beside it and goes on
+  /// being trusted: see pki/rotation.h. Nothing happens if a rotation is under way. Throws Error.
+  Rotation begin_rotation(const RotationRequest& request, Instant now);
+  /// Ends the trust in the old root, unless there are stragglers. Nothing happens if no rotation is
+  /// under way. Throws Error.
+  Rotation finish_rotation(Instant now);
+  /// How far it is. Throws Error where there is no root.
+  [[nodiscard]] Rotation rotation(Instant now) const;
 
  private:
   struct State;

@@ -1,8 +1,10 @@
 // An X.509 certificate (RFC 5280), read-only, and the values it is made of.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -46,6 +48,11 @@ struct Validity {
   [[nodiscard]] std::chrono::seconds length() const noexcept {
     return not_after - not_before + std::chrono::seconds{1};
   }
+  /// Less than 30 days, or than a third of a short certificate's lifetime, are left.
+  [[nodiscard]] bool is_expiring(Instant now) const noexcept {
+    constexpr std::chrono::seconds window = std::chrono::days{30};
+    return not_after - now < std::min(window, length() / 3);
+  }
 
   friend bool operator==(const Validity&, const Validity&) noexcept = default;
 };
@@ -59,19 +66,25 @@ class SerialNumber {
   /// Big-endian, without leading zeros. Throws Error for none, or more than 20.
   static SerialNumber from_bytes(std::span<const std::uint8_t> bytes);
 
+  /// What text() writes, in upper or lower case; leading zeros are dropped. Nothing for anything
+  /// else.
+  static std::optional<SerialNumber> parse(std::string_view text) noexcept;
+
   [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept {
     return {bytes_.data(), size_};
   }
   /// Upper-case hexadecimal, two digits an octet: as OpenSSL's index writes it.
   [[nodiscard]] std::string text() const;
 
-  friend bool operator==(const SerialNumber&, const SerialNumber&) noexcept = default;
+  /// As numbers.
+  // NOLINTNEXTLINE: clang-tidy 14 sees a null pointer in what the compiler makes
+  friend auto operator<=>(const SerialNumber&, const SerialNumber&) noexcept = default;
 
  private:
   SerialNumber() = default;
 
-  std::array<std::uint8_t, 20> bytes_{};
   std::size_t size_ = 0;
+  std::array<std::uint8_t, 20> bytes_{};
 };
 
 /// Cheap to copy; may be shared between threads.
@@ -107,6 +120,11 @@ class Certificate {
   /// The subject as OpenSSL's index writes it: "/CN=bouncerhost".
   [[nodiscard]] std::string subject() const;
   [[nodiscard]] bool is_ca() const noexcept;
+  /// How many CA certificates may come between this one and a leaf (RFC 5280 4.2.1.9); nothing
+  /// where that is not limited.
+  [[nodiscard]] std::optional<long> path_length() const noexcept;
+  /// Whether its issuer's name and key identifier are those of `issuer`: cheap, and no proof.
+  [[nodiscard]] bool names_issuer(const Certificate& issuer) const;
   /// Whether it names `issuer` and bears the signature of its key.
   [[nodiscard]] bool is_signed_by(const Certificate& issuer) const;
   /// Without an extended key usage extension a certificate serves for everything.
@@ -120,5 +138,8 @@ class Certificate {
  private:
   Handle<x509_st> certificate_;
 };
+
+/// All of them in PEM, one behind the other.
+[[nodiscard]] SecretBytes pem_of(std::span<const Certificate> certificates);
 
 }  // namespace pki

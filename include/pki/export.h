@@ -41,7 +41,8 @@ struct Exported {
 /// is left alone, and nothing is made then. Throws Error.
 [[nodiscard]] Exported export_leaf(const ExportRequest& request);
 
-/// A password's file without the line end that editors put there. Throws Error.
+/// A password's file without the line end that editors put there. Throws Error, for a password that
+/// is empty or has a NUL byte, too.
 [[nodiscard]] SecretBytes read_password_file(const std::filesystem::path& path);
 /// The same of an open descriptor (a pipe). Throws Error.
 [[nodiscard]] SecretBytes read_password_descriptor(int descriptor);

@@ -5,6 +5,8 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "pki/secret.h"
 
@@ -27,6 +29,8 @@ struct File {
   SecretBytes contents;
   unsigned mode;  // never wider than this, not even for a moment, whatever the umask
   Owner owner = {};
+  /// Extended attributes, name and value: the ACL and the label of a file that this one replaces.
+  std::vector<std::pair<std::string, std::string>> attributes = {};
 
   /// For what is public: certificates, the ledger.
   static constexpr unsigned public_mode = 0644;

@@ -19,7 +19,9 @@ struct pkcs8_priv_key_info_st;
 struct stack_st_ASN1_OBJECT;
 struct stack_st_GENERAL_NAME;
 struct stack_st_X509;
+struct X509_crl_st;
 struct X509_name_st;
+struct x509_revoked_st;
 struct x509_st;
 struct x509_store_ctx_st;
 struct x509_store_st;
@@ -40,7 +42,9 @@ struct OpensslDeleter {
   void operator()(stack_st_ASN1_OBJECT* p) const noexcept;
   void operator()(stack_st_GENERAL_NAME* p) const noexcept;
   void operator()(stack_st_X509* p) const noexcept;  // and the certificates in it
+  void operator()(X509_crl_st* p) const noexcept;
   void operator()(X509_name_st* p) const noexcept;
+  void operator()(x509_revoked_st* p) const noexcept;
   void operator()(x509_st* p) const noexcept;
   void operator()(x509_store_ctx_st* p) const noexcept;
   void operator()(x509_store_st* p) const noexcept;

@@ -15,6 +15,9 @@
 
 namespace pki {
 
+class Crl;
+struct CrlSpec;
+
 struct CertificateSpec {
   /// At most 64 characters. Empty makes the subject empty, and the SAN critical (RFC 5280 4.2.1.6).
   std::string common_name;
@@ -40,6 +43,10 @@ class Issuer {
   /// Throws Error if the certificate could never be valid under this root: its validity is not
   /// within the root's, or the root's constraints or usages exclude it.
   [[nodiscard]] Certificate sign(const CertificateSpec& spec, const PublicKey& key) const;
+
+  /// A list of certificates that were revoked: see pki/crl.h. Read back, checked and verified as a
+  /// certificate is. Throws Error if the root's key usage has no cRLSign: minica's roots have none.
+  [[nodiscard]] Crl sign(const CrlSpec& spec) const;
 
   [[nodiscard]] const Certificate& certificate() const noexcept { return certificate_; }
   [[nodiscard]] const Key& key() const noexcept { return key_; }

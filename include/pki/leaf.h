@@ -14,6 +14,8 @@ namespace pki {
 /// What a leaf's directory holds.
 inline constexpr const char* leaf_certificate_name = "cert.pem";
 inline constexpr const char* leaf_key_name = "key.pem";
+/// There while nobody has said that a renewed pair is loaded: the certificate's serial number.
+inline constexpr const char* reload_mark_name = ".reload-due";
 
 /// The first certificate in a PEM file. Throws an Error that names the file.
 [[nodiscard]] Certificate read_certificate_file(const std::filesystem::path& path);
@@ -24,7 +26,8 @@ inline constexpr const char* leaf_key_name = "key.pem";
 struct ClientIdentity {
   std::vector<Certificate> chain;  ///< The client's own first; not empty.
   Key key;
-  std::filesystem::path certificate_file;  ///< For messages.
+  std::filesystem::path certificate_file;
+  std::filesystem::path key_file;
 };
 
 /// Throws an Error that names the file which cannot be read, or the two that do not match.

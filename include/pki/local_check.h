@@ -12,8 +12,9 @@
 namespace pki {
 
 struct LocalCheck {
-  /// What leaves are verified with: minica.pem, or a bundle.
-  std::filesystem::path roots;
+  /// What leaves are verified with, a root or a bundle. Nothing: the minica.pem beside a leaf's
+  /// directory, if there is one. Read by whoever runs this: it need not be there for the reader.
+  std::optional<std::filesystem::path> roots;
   /// Nothing: whoever runs this.
   std::optional<Reader> reader;
   Instant now;
@@ -25,7 +26,8 @@ struct LocalCheck {
 /// reader can reach and read each.
 [[nodiscard]] Report check_leaf(const std::filesystem::path& directory, const LocalCheck& check);
 
-/// pgbouncer.ini, with what it includes: its TLS settings, and the files they name.
+/// pgbouncer.ini, with what it includes: its TLS settings, and the files they name. The reader, if
+/// none is given, is the user that it names.
 [[nodiscard]] Report check_pgbouncer_ini(const std::filesystem::path& file,
                                          const LocalCheck& check);
 

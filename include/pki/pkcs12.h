@@ -18,6 +18,9 @@ namespace pki {
                                     std::span<const Certificate> chain,
                                     const std::string& friendly_name, std::string_view password);
 
+/// Throws Error for a password that is empty or has a NUL byte.
+void demand_pkcs12_password(std::string_view password);
+
 /// Whether `der` opens with `password` and holds this key and certificate.
 [[nodiscard]] bool pkcs12_holds(std::span<const unsigned char> der, std::string_view password,
                                 const Key& key, const Certificate& certificate);

@@ -45,4 +45,15 @@ struct ServerCheck {
 /// The same for several, at the same time: the reports of each, in their order.
 [[nodiscard]] std::vector<std::vector<Report>> check_servers(std::span<const ServerCheck> checks);
 
+/// What one address of a server shows.
+struct ServedCertificate {
+  std::string address;
+  std::optional<Certificate> certificate;
+  std::string fault = {};  ///< Why there is none.
+};
+
+/// The certificate alone, at each address of the host: nothing about it is judged. Of `check` only
+/// host, port, name, direct and timeout count.
+[[nodiscard]] std::vector<ServedCertificate> served_certificates(const ServerCheck& check);
+
 }  // namespace pki

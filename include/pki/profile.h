@@ -1,6 +1,8 @@
 // What a certificate is for: a table of constants.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string_view>
 
 #include "pki/certificate.h"
@@ -31,4 +33,20 @@ inline constexpr Profile peer{
     "peer", false, true, true, {std::chrono::years{2}, std::chrono::days{30}}};
 
 }  // namespace profiles
+
+/// What the common names of our roots, and of no host or user, begin with: minica's words.
+inline constexpr std::string_view root_name = "minica root ca ";
+
+/// Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
+/// made.
+inline constexpr std::chrono::minutes backdate{5};
+
+/// What an existing certificate is for, by its extended key usages; nothing for neither of the two.
+[[nodiscard]] inline std::optional<Profile> profile_of(const Certificate& certificate) {
+  if (certificate.is_ca()) return profiles::root;
+  const bool client = certificate.allows_client_auth();
+  if (certificate.allows_server_auth()) return client ? profiles::peer : profiles::server;
+  return client ? std::optional(profiles::client) : std::nullopt;
+}
+
 }  // namespace pki

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,5 +17,12 @@ struct Reader {
   gid_t group;
   std::vector<gid_t> groups;
 };
+
+/// Whoever runs this, by his effective identity.
+[[nodiscard]] Reader this_process();
+
+/// By name or number, with all groups; nothing for a name that the system does not know. A number
+/// that it does not know is a user without groups, as in a container.
+[[nodiscard]] std::optional<Reader> find_reader(const std::string& name);
 
 }  // namespace pki

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "pki/error.h"
 
 namespace pki {
 
@@ -44,5 +47,13 @@ struct Report {
   /// A command line that does the same with other means; empty if there is none.
   std::string command;
 };
+
+/// Of a target that could not be looked at.
+[[nodiscard]] inline Report report_unknown(std::string target, std::string id, const Error& error) {
+  Report report;
+  report.target = std::move(target);
+  report.findings.push_back({Finding::Level::unknown, std::move(id), error.what(), error.hint()});
+  return report;
+}
 
 }  // namespace pki

@@ -23,11 +23,15 @@ struct ServerSetup {
   std::optional<std::filesystem::path> server_ca = {};
   /// Clients must show a certificate of the root, and log in as the role it names.
   bool require_client_certificate = false;
+  /// PostgreSQL only, with the above: the root's revocation list.
+  std::optional<std::filesystem::path> revocation_list = {};
 };
 
 [[nodiscard]] std::string pgbouncer_snippet(const ServerSetup& setup);
 /// postgresql.conf, with the lines for pg_hba.conf as comments.
 [[nodiscard]] std::string postgres_snippet(const ServerSetup& setup);
+/// The line of postgresql.conf that names a revocation list.
+[[nodiscard]] std::string postgres_crl_line(const std::filesystem::path& list);
 
 /// A client's side. All paths are absolute.
 struct ClientSetup {
@@ -41,12 +45,17 @@ struct ClientSetup {
   std::optional<std::filesystem::path> identity = {};
 };
 
-/// What stands behind "psql": a connection string in libpq's key=value form.
+/// A value in a connection string of libpq's key=value form.
+[[nodiscard]] std::string conninfo_value(const std::string& text);
+/// What stands behind "psql": such a string.
 [[nodiscard]] std::string conninfo(const ClientSetup& setup);
 /// A connection string of libpq's, of either form, that verifies the server with `root`, whatever
 /// it says about that.
 [[nodiscard]] std::string verifying_conninfo(const std::string& conninfo,
                                              const std::filesystem::path& root);
+/// The same string with one setting more, which wins over what it says.
+[[nodiscard]] std::string with_setting(const std::string& conninfo, std::string_view name,
+                                       const std::string& value);
 
 [[nodiscard]] std::string psql_snippet(const ClientSetup& setup);
 [[nodiscard]] std::string libpq_env_snippet(const ClientSetup& setup);

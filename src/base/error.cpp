@@ -19,11 +19,25 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 
 bool is_ascii(char c) { return static_cast<unsigned char>(c) < 0x80; }
 
+// U+0080 to U+009F, in UTF-8: terminals take them for control bytes, too.
+bool is_c1_control(std::string_view text, std::size_t at) {
+  return text[at] == '\xc2' && at + 1 < text.size() &&
+         (static_cast<unsigned char>(text[at + 1]) & 0xe0U) == 0x80U;
+}
+
 }  // namespace
 
 std::string printable(std::string_view text) {
   std::string out;
-  for (const char c : text) out += is_control(c) ? escaped(c) : std::string(1, c);
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (is_c1_control(text, at)) {
+      out += escaped(text[at]);
+      ++at;
+      out += escaped(text[at]);
+    } else {
+      out += is_control(text[at]) ? escaped(text[at]) : std::string(1, text[at]);
+    }
+  }
   return out;
 }
 

@@ -28,7 +28,9 @@ void OpensslDeleter::operator()(stack_st_ASN1_OBJECT* p) const noexcept {
 }
 void OpensslDeleter::operator()(stack_st_GENERAL_NAME* p) const noexcept { GENERAL_NAMES_free(p); }
 void OpensslDeleter::operator()(stack_st_X509* p) const noexcept { sk_X509_pop_free(p, X509_free); }
+void OpensslDeleter::operator()(X509_crl_st* p) const noexcept { X509_CRL_free(p); }
 void OpensslDeleter::operator()(X509_name_st* p) const noexcept { X509_NAME_free(p); }
+void OpensslDeleter::operator()(x509_revoked_st* p) const noexcept { X509_REVOKED_free(p); }
 void OpensslDeleter::operator()(x509_st* p) const noexcept { X509_free(p); }
 void OpensslDeleter::operator()(x509_store_ctx_st* p) const noexcept { X509_STORE_CTX_free(p); }
 void OpensslDeleter::operator()(x509_store_st* p) const noexcept { X509_STORE_free(p); }

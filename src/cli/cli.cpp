@@ -17,7 +17,9 @@ namespace pki::cli {
 namespace {
 
 // A subcommand is the first bare word; without one it is the first row.
-constexpr std::array commands = {&issue_command, &check_command, &config_command, &export_command};
+constexpr std::array commands = {&issue_command,  &list_command,   &renew_command,
+                                 &revoke_command, &rotate_command, &crl_command,
+                                 &check_command,  &config_command, &export_command};
 
 constexpr Option common_options[] = {
     {"help", "", "print this and exit (also -h)"},
@@ -86,7 +88,8 @@ std::string help(const Command& command) {
   out +=
       "\n"
       "Exit status: 0 done or nothing to do, 1 failed, 2 wrong usage, 3 the certificate\n"
-      "is there but expires soon or has expired (issue), or a finding (check).\n"
+      "is there but expires soon or has expired (issue; list --expiring), or there is a\n"
+      "problem (check, renew; 1 is also what could not be told).\n"
       "The manual: man pki\n";
   return out;
 }
@@ -164,7 +167,9 @@ cxxopts::ParseResult parse(const Command& command, std::span<const std::string> 
 
 bool takes(const Command& command, std::size_t operands) {
   if (command.operands.empty()) return true;  // those are refused where they are read
-  const bool may_repeat = command.operands.back().ends_with("...");
+  const std::string_view last = command.operands.back();
+  if (last.starts_with('[')) return true;
+  const bool may_repeat = last.ends_with("...");
   return may_repeat ? operands >= command.operands.size() : operands == command.operands.size();
 }
 
@@ -264,6 +269,10 @@ Exit run(std::span<const std::string> arguments, const Environment& environment)
     return Exit::failed;
   } catch (const std::bad_alloc&) {
     output.error(Error("out of memory", "free some and run this again"));
+    return Exit::failed;
+  } catch (const std::exception& error) {
+    // Of the standard library, where the system refuses what it hardly ever does.
+    output.error(Error(printable(error.what()), "see what the system lacks, and run this again"));
     return Exit::failed;
   }
 }

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "cli/shell.h"
 #include "pki/certificate.h"
 
 namespace pki::cli {
@@ -27,6 +28,8 @@ struct Environment {
   bool out_is_terminal;
   Instant now;
   bool may_colour = false;  // a terminal, and no NO_COLOR
+  unsigned columns = 0;     // of the terminal; 0 if that is not known
+  Inherited inherited = {};
   bool err_is_terminal = false;
 };
 

@@ -63,8 +63,8 @@ struct Command {
   std::string_view summary;
   std::string_view description;
   std::string_view examples;
-  /// How help names the arguments that are no options; each must be given; the last
-  /// one may be repeated if it ends in "...". Empty if there are none.
+  /// How help names the arguments that are no options; each must be given; the last one may be
+  /// repeated if it ends in "...", and left out if it is "[NAME...]". Empty if there are none.
   std::span<const std::string_view> operands;
   std::span<const Option> options;
   Exit (*run)(const Arguments& arguments, Output& output);
@@ -73,6 +73,11 @@ struct Command {
 extern const Command issue_command;
 extern const Command check_command;
 extern const Command config_command;
+extern const Command list_command;
 extern const Command export_command;
+extern const Command renew_command;
+extern const Command revoke_command;
+extern const Command rotate_command;
+extern const Command crl_command;
 
 }  // namespace pki::cli

@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "cli/values.h"
+#include "pki/leaf.h"
 #include "pki/snippets.h"
 
 namespace pki::cli {
@@ -45,6 +46,39 @@ nlohmann::ordered_json to_json(const Issued& issued, const std::string& root) {
       {"sha256_fingerprint", certificate.fingerprint()},
       {"root", {{"certificate", root}, {"created", issued.root_is_new}}},
       {"warnings", issued.warnings},
+  };
+}
+
+std::string_view word(Renewed::Status status) {
+  switch (status) {
+    case Renewed::Status::renewed: return "renewed";
+    case Renewed::Status::unchanged: return "unchanged";
+    case Renewed::Status::ends_with_root: return "ends-with-root";
+    case Renewed::Status::revoked: return "revoked";
+    case Renewed::Status::failed: return "failed";
+  }
+  return "";
+}
+
+nlohmann::ordered_json to_json(const Renewed& renewed) {
+  nlohmann::ordered_json exports = nlohmann::ordered_json::array();
+  for (const auto& file : renewed.exports) exports.push_back(path_text(file));
+  const auto serial_text = [](const std::optional<SerialNumber>& serial) {
+    return serial.has_value() ? serial->text() : std::string();
+  };
+  return {
+      {"name", renewed.name},
+      {"status", word(renewed.status)},
+      {"key", path_text(renewed.directory / leaf_key_name)},
+      {"certificate", path_text(renewed.directory / leaf_certificate_name)},
+      {"serial", serial_text(renewed.serial)},
+      {"replaced_serial", serial_text(renewed.replaced)},
+      {"not_after", renewed.validity.has_value() ? text(renewed.validity->not_after) : ""},
+      {"sha256_fingerprint", renewed.fingerprint},
+      {"exports", std::move(exports)},
+      {"stale", renewed.stale},
+      {"warnings", renewed.warnings},
+      {"error", renewed.error.has_value() ? renewed.error->what() : ""},
   };
 }
 
@@ -90,10 +124,10 @@ std::string line_for(const Issued& issued) {
 
 Error expiry_of(const Issued& issued, Instant now) {
   const Instant end = issued.certificate.validity().not_after;
-  return Error(
-      fmt::format("{} {} on {}", issued.certificate_file.string(),
-                  end < now ? "expired" : "expires", text(end)),
-      fmt::format("move {} away and run this again for a new one", issued.directory.string()));
+  return Error(fmt::format("{} {} on {}", issued.certificate_file.string(),
+                           end < now ? "expired" : "expires", text(end)),
+               fmt::format("pki renew {} makes a new one",
+                           shell_word(issued.directory.filename().string())));
 }
 
 std::string indented(std::string_view lines) {
@@ -156,6 +190,82 @@ std::string next_steps(const Issued& issued, const CaFiles& files) {
         shell_word(key), indented(pgbouncer_snippet(server)));
   }
   return out + fmt::format("  psql {}\n", shell_word(conninfo(client)));
+}
+
+// After a renewal that nobody was told of.
+std::string next_steps(std::span<const Renewed> all) {
+  const auto renewed = std::ranges::find(all, Renewed::Status::renewed, &Renewed::status);
+  if (renewed == all.end()) return {};
+  return fmt::format(
+      "Servers go on with what they have loaded, until they are told:\n"
+      "  sudo systemctl reload pgbouncer\n"
+      "Then see that the new certificate is served:\n"
+      "  pki check {}\n",
+      shell_word(renewed->name));
+}
+
+nlohmann::ordered_json to_json(const CrlFile& list) {
+  const std::optional<Instant> end = list.crl.next_update();
+  return {{"path", path_text(list.path)},
+          {"number", std::to_string(list.crl.number().value_or(0))},
+          {"this_update", text(list.crl.this_update())},
+          {"next_update", end.has_value() ? text(*end) : ""}};
+}
+
+nlohmann::ordered_json to_json(const Revoked& revoked) {
+  const auto serials = [](const auto& certificates, auto serial_of) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const auto& certificate : certificates) list.push_back(serial_of(certificate).text());
+    return list;
+  };
+  const RevokedCertificate& first = revoked.certificates.front();
+  return {{"status", revoked.status == Revoked::Status::revoked ? "revoked" : "unchanged"},
+          {"subject", revoked.subject},
+          {"serials",
+           serials(revoked.certificates, [](const RevokedCertificate& one) { return one.serial; })},
+          {"revoked_at", text(first.time)},
+          {"reason", text(first.reason)},
+          {"still_valid",
+           serials(revoked.still_valid, [](const SerialNumber& serial) { return serial; })},
+          {"list", to_json(revoked.list)},
+          {"warnings", revoked.warnings}};
+}
+
+std::string count_of(std::size_t count, std::string_view what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
+nlohmann::ordered_json to_json(const Certificate& root) {
+  return {{"subject", root.subject()},
+          {"serial", root.serial().text()},
+          {"not_after", text(root.validity().not_after)}};
+}
+
+nlohmann::ordered_json to_json(const Rotation& rotation) {
+  nlohmann::ordered_json old_roots = nlohmann::ordered_json::array();
+  for (const Certificate& old : rotation.predecessors) old_roots.push_back(to_json(old));
+  nlohmann::ordered_json stragglers = nlohmann::ordered_json::array();
+  for (const Straggler& straggler : rotation.stragglers) {
+    stragglers.push_back({{"name", straggler.name},
+                          {"serial", straggler.serial.text()},
+                          {"not_after", text(straggler.not_after)},
+                          {"on_disk", straggler.is_on_disk}});
+  }
+  nlohmann::ordered_json kept = nlohmann::ordered_json::array();
+  for (const std::filesystem::path& path : rotation.kept) kept.push_back(path_text(path));
+  return {{"under_way", rotation.is_under_way},  {"root", to_json(rotation.root)},
+          {"old_roots", std::move(old_roots)},   {"cross_certificate", rotation.cross.has_value()},
+          {"stragglers", std::move(stragglers)}, {"kept", std::move(kept)}};
+}
+
+// Who reads a list, and how they come to.
+std::string readers_of(const CrlFile& list) {
+  const std::string path = path_text(list.path);
+  return fmt::format(
+      "\nPostgreSQL reads it with this line in postgresql.conf, and again at each reload:\n  {}"
+      "libpq, for a server's certificate, with\n  sslcrl={}\n"
+      "Where there are copies, copy it again.\n",
+      postgres_crl_line(path), conninfo_value(path));
 }
 
 }  // namespace
@@ -285,6 +395,79 @@ void Output::report(const Issued& issued) {
   }
 }
 
+void Output::warn_of_clock() {
+  constexpr Instant released{std::chrono::seconds{PKI_RELEASED}};
+  if (now() < released) {
+    warning(fmt::format("the clock says {}, before this program was made: set it first",
+                        pki::text(now())));
+  }
+}
+
+void Output::renewed(std::span<const Renewed> all, const CaFiles& files, bool was_all,
+                     bool is_followed) {
+  nlohmann::ordered_json documents = nlohmann::ordered_json::array();
+  for (const Renewed& renewed : all) {
+    if (!was_all || renewed.status != Renewed::Status::unchanged) report(renewed);
+    if (json_) documents.push_back(to_json(renewed));
+  }
+  if (was_all) count_unchanged(all, files);
+  if (json_) {
+    write_json(documents);
+  } else if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet && !is_followed) {
+    environment_.out << next_steps(all);
+  }
+  environment_.out.flush();  // before what follows, which may take its time
+}
+
+void Output::report(const Renewed& renewed) {
+  const std::string directory = renewed.directory.string();
+  const std::string certificate = (renewed.directory / leaf_certificate_name).string();
+  for (const std::string& line : renewed.warnings) warning(line);
+  switch (renewed.status) {
+    case Renewed::Status::renewed:
+      note(fmt::format("{}: renewed, valid until {}", directory,
+                       pki::text(renewed.validity->not_after)));
+      detail(fmt::format("{}: serial {}, exchanged {}", directory, renewed.serial->text(),
+                         renewed.is_exchange ? "in one step" : "file by file"));
+      break;
+    case Renewed::Status::unchanged:
+      note(fmt::format("{}: unchanged, valid until {}", directory,
+                       pki::text(renewed.validity->not_after)));
+      break;
+    case Renewed::Status::ends_with_root:
+      error(Error(fmt::format("{} ends with its root, on {}, and so would a new one", certificate,
+                              pki::text(renewed.validity->not_after)),
+                  "make a new root"));
+      break;
+    case Renewed::Status::revoked: detail(fmt::format("{}: revoked, left alone", directory)); break;
+    case Renewed::Status::failed: error(*renewed.error); break;
+  }
+  for (const std::string& line : renewed.stale) {
+    error(Error(line, "move it away, and make it anew with pki export"));
+  }
+}
+
+// One line for all that were left alone.
+void Output::count_unchanged(std::span<const Renewed> all, const CaFiles& files) {
+  if (all.empty()) {
+    note(fmt::format("{}: no certificates of {} in it", files.leaves.string(),
+                     files.certificate.string()));
+    return;
+  }
+  std::size_t count = 0;
+  const Renewed* first = nullptr;
+  for (const Renewed& renewed : all) {
+    if (renewed.status != Renewed::Status::unchanged) continue;
+    ++count;
+    if (first == nullptr || renewed.validity->not_after < first->validity->not_after) {
+      first = &renewed;
+    }
+  }
+  if (first == nullptr) return;
+  note(fmt::format("{} unchanged, the first to end is {}, on {}", count, first->directory.string(),
+                   pki::text(first->validity->not_after)));
+}
+
 void Output::exported(const Exported& exported) {
   const auto paths = [](const std::vector<std::filesystem::path>& files) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -300,6 +483,100 @@ void Output::exported(const Exported& exported) {
     if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet) {
       environment_.out << fmt::format("Made {}.\n", path_text(file));
     }
+  }
+}
+
+void Output::revoked(const Revoked& revoked) {
+  for (const std::string& line : revoked.warnings) warning(line);
+  for (const RevokedCertificate& one : revoked.certificates) {
+    if (revoked.status == Revoked::Status::unchanged) {
+      note(fmt::format("{}: unchanged, revoked on {} ({})", one.serial.text(), pki::text(one.time),
+                       pki::text(one.reason)));
+    } else {
+      detail(fmt::format("{}: revoked", one.serial.text()));
+    }
+  }
+  if (json_) {
+    write_json(to_json(revoked));
+  } else if (revoked.status == Revoked::Status::revoked && environment_.out_is_terminal &&
+             verbosity_ != Verbosity::quiet) {
+    for (const RevokedCertificate& one : revoked.certificates) {
+      environment_.out << fmt::format("Revoked {} ({}).\n", one.serial.text(),
+                                      printable(revoked.subject));
+    }
+    listed(revoked.list);
+  }
+}
+
+void Output::rotation(const Rotation& rotation, const CaFiles& files, RotationStep step) {
+  if (step == RotationStep::finish && rotation.is_under_way) {
+    warning(
+        fmt::format("not finished: {} still hang on the old root; pki renew --all moves those "
+                    "that are here over, pki revoke SERIAL is for those that are gone",
+                    count_of(rotation.stragglers.size(), "certificate")));
+  }
+  if (step == RotationStep::begin && !rotation.cross.has_value()) {
+    warning(
+        fmt::format("there is no cross-certificate: copy {} to every client before pki renew "
+                    "--all",
+                    path_text(files.certificate)));
+  }
+  if (json_) {
+    write_json(to_json(rotation));
+    return;
+  }
+  const bool is_asked_for = step == RotationStep::status || rotation.is_under_way;
+  if (verbosity_ == Verbosity::quiet) return;
+  if (environment_.out_is_terminal || (step != RotationStep::begin && is_asked_for)) {
+    print_rotation(rotation, files, step);
+  }
+}
+
+// What stands, then what is to be done.
+void Output::print_rotation(const Rotation& rotation, const CaFiles& files, RotationStep step) {
+  std::ostream& out = environment_.out;
+  const auto root = [&](const char* word, const Certificate& certificate) {
+    out << fmt::format("{}  {}, until {}\n", word, printable(certificate.subject()),
+                       pki::text(certificate.validity().not_after));
+  };
+  root("root    ", rotation.root);
+  for (const Certificate& old : rotation.predecessors) root("old root", old);
+  for (const Straggler& straggler : rotation.stragglers) {
+    out << fmt::format("on the old root: {} ({}, until {}{})\n", printable(straggler.name),
+                       straggler.serial.text(), pki::text(straggler.not_after),
+                       straggler.is_on_disk ? "" : "; in the ledger alone");
+  }
+  if (!environment_.out_is_terminal) return;
+  const std::string bundle = path_text(files.certificate);
+  if (!rotation.is_under_way) {
+    out << (step == RotationStep::finish
+                ? fmt::format(
+                      "\nNo rotation is under way. Copy {} to the clients once more. The old "
+                      "root's key{} can be destroyed.\n",
+                      bundle,
+                      rotation.kept.empty() ? "" : ", " + path_text(rotation.kept.back()) + ",")
+                : std::string("\nNo rotation is under way: pki rotate begin\n"));
+  } else if (rotation.stragglers.empty()) {
+    out << fmt::format(
+        "\nNothing hangs on the old root. When all clients have {}:\n"
+        "  pki rotate finish\n",
+        bundle);
+  } else {
+    out << fmt::format(
+        "\nCopy {} to the clients, reload the servers that read it, and move the "
+        "certificates over:\n"
+        "  pki renew --all --exec 'systemctl reload pgbouncer'\n",
+        bundle);
+  }
+}
+
+void Output::listed(const CrlFile& list) {
+  if (json_) {
+    write_json(to_json(list));
+  } else if (environment_.out_is_terminal && verbosity_ != Verbosity::quiet) {
+    environment_.out << fmt::format(
+        "Made the revocation list {}, which ends on {}.\n{}", path_text(list.path),
+        pki::text(list.crl.next_update().value_or(now())), readers_of(list));
   }
 }
 

@@ -26,6 +26,8 @@ class logger;
 
 namespace pki::cli {
 
+enum class RotationStep { begin, status, finish };
+
 enum class Verbosity { quiet, normal, verbose };
 
 class Output {
@@ -54,18 +56,34 @@ class Output {
   void issued_one(const Issued& issued, const CaFiles& files);
   void end_many();
   void exported(const Exported& exported);
+  /// `was_all`: what is not due is counted, not listed. `is_followed`: by a command that makes
+  /// servers load the new files.
+  void renewed(std::span<const Renewed> all, const CaFiles& files, bool was_all, bool is_followed);
+  void revoked(const Revoked& revoked);
+  void rotation(const Rotation& rotation, const CaFiles& files, RotationStep step);
+  void listed(const CrlFile& list);
   /// On stdout; with --quiet no more than what is wrong or could not be told, on stderr.
   void reports(std::span<const Report> reports);
   /// Text to be pasted or included as it is.
   void snippet(std::string_view name, std::string_view snippet);
 
   [[nodiscard]] Instant now() const { return environment_.now; }
+  [[nodiscard]] bool is_terminal() const { return environment_.out_is_terminal; }
+  [[nodiscard]] bool may_colour() const { return environment_.may_colour; }
+  [[nodiscard]] unsigned columns() const { return environment_.columns; }
+  [[nodiscard]] bool is_quiet() const { return verbosity_ == Verbosity::quiet; }
+  [[nodiscard]] const Inherited& inherited() const { return environment_.inherited; }
+  /// Clocks that were never set make certificates that nobody can use once they are.
+  void warn_of_clock();
 
   /// Throws Error if stdout did not take all that was written to it.
   void finish();
 
  private:
   void report(const Issued& issued);
+  void print_rotation(const Rotation& rotation, const CaFiles& files, RotationStep step);
+  void report(const Renewed& renewed);
+  void count_unchanged(std::span<const Renewed> all, const CaFiles& files);
   void print_table(const Report& report);
   [[nodiscard]] std::string painted(Finding::Level level) const;
   void write_json(const nlohmann::ordered_json& document);

@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "base/ascii.h"
+#include "pki/export.h"
 
 namespace pki::cli {
 namespace {
@@ -45,6 +46,11 @@ gid_t group_id(const std::string& name) {
   if (const struct group* entry = ::getgrnam(name.c_str())) return entry->gr_gid;
   if (read_number(name, id) && id != static_cast<gid_t>(-1)) return id;
   throw Error(fmt::format("--owner: there is no group {}", quote(name)), "make the group first");
+}
+
+[[noreturn]] void refuse_host(const std::string& text) {
+  throw UsageError(fmt::format("{} names no host", quote(text)),
+                   "write HOST, HOST:PORT or [IPV6]:PORT");
 }
 
 }  // namespace
@@ -104,6 +110,39 @@ int parse_number(std::string_view option, const std::string& text, int least, in
   return number;
 }
 
+std::chrono::days parse_days(std::string_view option, const std::string& text) {
+  constexpr int a_century = 36'525;
+  const std::string number = text.ends_with('d') ? text.substr(0, text.size() - 1) : text;
+  int days = 0;
+  if (!read_number(number, days) || days < 0 || days > a_century) {
+    throw UsageError(fmt::format("--{}: {} is no number of days", option, quote(text)),
+                     fmt::format("write for example 30d; 0d to {}d are possible", a_century));
+  }
+  return std::chrono::days{days};
+}
+
+std::optional<SerialNumber> parse_serial(std::string text) {
+  if (text.find(':') != std::string::npos) {
+    if (text.size() % 3 != 2) return std::nullopt;
+    for (std::size_t i = 2; i < text.size(); i += 3) {
+      if (text[i] != ':') return std::nullopt;
+    }
+    std::erase(text, ':');
+  }
+  if (text.size() % 2 != 0) text.insert(0, 1, '0');
+  return SerialNumber::parse(text);
+}
+
+RevocationReason parse_reason(const std::string& text) {
+  // A hold could be lifted again, and nothing here does that.
+  const std::optional<RevocationReason> reason = parse_revocation_reason(text);
+  if (reason.has_value() && reason != RevocationReason::certificate_hold) return *reason;
+  throw UsageError(
+      fmt::format("--reason: unknown reason {}", quote(text)),
+      "use unspecified, keyCompromise, CACompromise, affiliationChanged, superseded or "
+      "cessationOfOperation");
+}
+
 Owner parse_owner(const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string user = text.substr(0, colon);
@@ -120,22 +159,58 @@ Owner parse_owner(const std::string& text) {
   return owner;
 }
 
+std::string parse_host(const std::string& text) {
+  constexpr std::size_t longest_name = 253;  // RFC 1035 3.1, as text
+  const bool has_stranger = std::ranges::any_of(
+      text, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 0x7f; });
+  if (text.empty() || text.front() == '[' || text.size() > longest_name || has_stranger)
+    refuse_host(text);
+  return text;
+}
+
+ServerAddress parse_server(const std::string& text) {
+  std::string host = text;
+  std::string rest;
+  const std::size_t bracket = text.find(']');
+  if (text.starts_with('[') && bracket != std::string::npos) {
+    host = text.substr(1, bracket - 1);
+    rest = text.substr(bracket + 1);
+  } else if (std::ranges::count(text, ':') == 1) {
+    host = text.substr(0, text.find(':'));
+    rest = text.substr(text.find(':'));
+  }
+  ServerAddress server{parse_host(host)};
+  if (rest.empty()) return server;
+  if (rest.front() != ':') refuse_host(text);
+  if (!read_number(rest.substr(1), server.port) || server.port == 0) {
+    throw UsageError(fmt::format("{} has no port from 1 to 65535", quote(text)),
+                     "write HOST, HOST:PORT or [IPV6]:PORT");
+  }
+  return server;
+}
+
+std::chrono::seconds parse_timeout(const Arguments& arguments, std::chrono::seconds otherwise) {
+  if (!arguments.has("timeout")) return otherwise;
+  constexpr int an_hour = 3600;
+  return std::chrono::seconds{parse_number("timeout", arguments.last("timeout"), 1, an_hour)};
+}
+
+std::optional<SecretBytes> read_password(const Arguments& arguments) {
+  const bool from_file = arguments.has("password-file");
+  if (from_file && arguments.has("password-fd")) {
+    throw UsageError("a password is given twice", "give either --password-file or --password-fd");
+  }
+  if (from_file) return read_password_file(arguments.last("password-file"));
+  if (!arguments.has("password-fd")) return std::nullopt;
+  constexpr int largest_descriptor = 65'535;
+  return read_password_descriptor(
+      parse_number("password-fd", arguments.all("password-fd").back(), 0, largest_descriptor));
+}
+
 Reader parse_reader(const std::string& text) {
-  const struct passwd* entry = ::getpwnam(text.c_str());
-  uid_t id = 0;
-  if (entry == nullptr && read_number(text, id)) entry = ::getpwuid(id);
-  if (entry == nullptr) {
-    throw Error(fmt::format("--as: there is no user {}", quote(text)),
-                "name the user that the service runs as");
-  }
-  Reader reader{entry->pw_name, entry->pw_uid, entry->pw_gid, {}};
-  int count = 64;
-  reader.groups.resize(static_cast<std::size_t>(count));
-  while (::getgrouplist(reader.name.c_str(), reader.group, reader.groups.data(), &count) < 0) {
-    reader.groups.resize(static_cast<std::size_t>(count));
-  }
-  reader.groups.resize(static_cast<std::size_t>(count));
-  return reader;
+  if (std::optional<Reader> reader = find_reader(text)) return *std::move(reader);
+  throw Error(fmt::format("--as: there is no user {}", quote(text)),
+              "name the user that the service runs as");
 }
 
 CaFiles ca_files(const Arguments& arguments) {
@@ -148,9 +223,14 @@ CaFiles ca_files(const Arguments& arguments) {
   return files;
 }
 
-std::filesystem::path leaf_path(const CaFiles& files, std::string name) {
+std::string leaf_name(std::string name) {
   while (name.size() > 1 && name.ends_with('/')) name.pop_back();
   if (name.starts_with('*')) name.front() = '_';
+  return name;
+}
+
+std::filesystem::path leaf_path(const CaFiles& files, std::string name) {
+  name = leaf_name(std::move(name));
   return files.leaves == "." ? std::filesystem::path(name) : files.leaves / name;
 }
 

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 
+#include "pki/ca.h"
 #include "pki/error.h"
 #include "pki/inspection.h"
+#include "pki/leaf.h"
 #include "pki/snippets.h"
 #include "store/access.h"
 #include "store/directory.h"
@@ -40,6 +42,11 @@ std::string remedy_for(const Access& access, const fs::path& file, Examination::
 }  // namespace
 
 std::string argument(const fs::path& path) { return shell_word(shown(path)); }
+
+// It has no control bytes, but escapes of its own.
+std::string quoted_subject(const Certificate& certificate) {
+  return fmt::format("\"{}\"", certificate.subject());
+}
 
 std::string key_text(const Certificate& certificate) {
   try {
@@ -178,7 +185,8 @@ void Examination::judge_exposure(const Read& key_file) {
                                            : "a group can replace the key",
                       mode),
           fmt::format("chmod {} {}, and issue a new key if it was read",
-                      (mode & 040U) != 0 ? "0640" : "0600", argument(key_file.path)));
+                      (mode & 040U) != 0 && key_file.file.owner.user == 0U ? "0640" : "0600",
+                      argument(key_file.path)));
 }
 
 void Examination::inspect_chain(const std::string& label, const std::vector<Certificate>& chain,
@@ -197,9 +205,27 @@ void Examination::inspect_chain(const std::string& label, const std::vector<Cert
   }
 }
 
+std::vector<Certificate> Examination::roots_beside(const fs::path& directory,
+                                                   std::string& why_none) const {
+  fs::path roots = check_.roots.value_or(fs::path());
+  if (!check_.roots.has_value()) {
+    std::error_code failed;
+    const fs::path here = directory.empty() ? "." : directory;
+    fs::path whole = fs::absolute(here, failed).lexically_normal();
+    if (!whole.has_filename()) whole = whole.parent_path();
+    roots = whole.parent_path() / CaFiles{}.certificate;
+  }
+  try {
+    return read_bundle(roots);
+  } catch (const Error& error) {
+    why_none = error.what();
+    return {};
+  }
+}
+
 void Examination::judge_root(Finding::Level level, const std::string& label,
                              const Certificate& root) {
-  const std::string subject = quote(root.subject());
+  const std::string subject = quoted_subject(root);
   try {
     const Validity validity = root.validity();
     if (check_.now > validity.not_after) {

@@ -49,6 +49,9 @@ class Examination {
   /// What inspect() finds, said of `label`.
   void inspect_chain(const std::string& label, const std::vector<Certificate>& chain,
                      const std::vector<Certificate>& roots, bool for_client);
+  /// What to verify a leaf in `directory` with; none, and why, if there is nothing.
+  [[nodiscard]] std::vector<Certificate> roots_beside(const std::filesystem::path& directory,
+                                                      std::string& why_none) const;
   /// A root's dates.
   void judge_root(Finding::Level level, const std::string& label, const Certificate& root);
 
@@ -65,6 +68,9 @@ class Examination {
 
 /// A path as a command line takes it.
 [[nodiscard]] std::string argument(const std::filesystem::path& path);
+
+/// "\"/CN=minica root ca 44e151\""
+[[nodiscard]] std::string quoted_subject(const Certificate& certificate);
 
 /// "RSA 2048"; "a key that cannot be read" for hostile ones.
 [[nodiscard]] std::string key_text(const Certificate& certificate);

@@ -108,10 +108,16 @@ void judge_directory(Examination& examination, const fs::path& directory) {
   }
 }
 
-std::vector<Certificate> read_roots(Examination& examination) {
-  const fs::path& path = examination.check().roots;
-  const auto file = examination.read(path, label_of(path), Secrecy::open);
-  return file.has_value() ? examination.certificates(*file) : std::vector<Certificate>{};
+std::vector<Certificate> find_roots(Examination& examination, const std::string& label,
+                                    const fs::path& directory) {
+  std::string why_none;
+  std::vector<Certificate> roots = examination.roots_beside(directory, why_none);
+  if (roots.empty()) {
+    examination.unknown("not-verified",
+                        fmt::format("{}: there is no root to verify it with: {}", label, why_none),
+                        "name one, or a bundle: --ca-cert FILE");
+  }
+  return roots;
 }
 
 bool has_expired(const Certificate& certificate, Instant now) {
@@ -127,7 +133,7 @@ void judge_roots(Examination& examination, const std::vector<Certificate>& roots
                  const Certificate& last) {
   for (const Certificate& root : roots) {
     if (!signs(root, last) || has_expired(root, examination.check().now)) continue;
-    examination.judge_root(Finding::Level::problem, label_of(examination.check().roots), root);
+    examination.judge_root(Finding::Level::problem, "its root", root);
   }
 }
 
@@ -144,13 +150,13 @@ Report check_leaf(const fs::path& directory, const LocalCheck& check) {
   };
   const auto certificate_file = read(leaf_certificate_name, Secrecy::open);
   const auto key_file = read(leaf_key_name, Secrecy::secret);
-  const std::vector<Certificate> roots = read_roots(examination);
-
   std::vector<Certificate> chain;
   if (certificate_file.has_value()) chain = examination.certificates(*certificate_file);
   const bool for_client = !chain.empty() && is_for_clients_only(chain.front());
   if (!chain.empty()) {
     describe(examination, chain.front());
+    const std::vector<Certificate> roots =
+        find_roots(examination, certificate_file->label, directory);
     examination.inspect_chain(certificate_file->label, chain, roots, for_client);
     judge_roots(examination, roots, chain.back());
   }
@@ -182,7 +188,7 @@ void judge_bundle(Examination& examination, const std::string& label,
                   const std::vector<Certificate>& certificates) {
   std::set<std::string> seen;
   for (const Certificate& certificate : certificates) {
-    const std::string subject = quote(certificate.subject());
+    const std::string subject = quoted_subject(certificate);
     if (!seen.insert(certificate.fingerprint()).second) {
       examination.note("bundle-duplicate", fmt::format("{}: {} is there twice", label, subject),
                        "take one of them out");
@@ -219,7 +225,8 @@ Report check_bundle(const fs::path& file, const LocalCheck& check) {
     judge_bundle(examination, read->label, certificates);
     return report;
   }
-  examination.inspect_chain(read->label, certificates, read_roots(examination),
+  examination.inspect_chain(read->label, certificates,
+                            find_roots(examination, read->label, file.parent_path()),
                             is_for_clients_only(certificates.front()));
   return report;
 }

@@ -78,7 +78,8 @@ LibpqConnection start(const std::string& conninfo, const Settings& settings) {
 LibpqOptions effective_options(const std::string& conninfo) {
   const std::string refused = "not-to-connect";
   // With a password it has no need to look for one, and to warn of the passfile's mode.
-  const LibpqConnection connection = start(conninfo, {{"sslmode", refused}, {"password", "none"}});
+  const LibpqConnection connection =
+      start(conninfo, {{"channel_binding", refused}, {"password", "none"}});
   const std::string message = libpq().PQerrorMessage(connection.get());
   if (message.find(refused) == std::string::npos) {
     throw Error(fmt::format("libpq cannot use the connection string: {}", one_line(message)),
@@ -131,6 +132,18 @@ void demand_one_tcp_host(const std::string& host, const std::string& address) {
     throw Error("the connection string has a hostaddr, but no host to verify the server's name by",
                 "add host=HOST");
   }
+}
+
+// libpq opens whatever is there, and waits for ever for the other end of a pipe.
+void demand_plain_file(const char* keyword, const std::string& path) {
+  std::error_code failed;
+  const std::filesystem::file_status status = std::filesystem::status(path, failed);
+  if (path.empty() || failed || !std::filesystem::exists(status) ||
+      std::filesystem::is_regular_file(status)) {
+    return;
+  }
+  throw Error(fmt::format("{} is {}, which is no regular file", keyword, quote(path)),
+              "name a file in PEM format");
 }
 
 std::string printed(const ConnectionTarget& target) {
@@ -215,9 +228,10 @@ Finding refusal(PGconn* connection, const ConnectionTarget& target, Stage stage)
           "see that user, password and database are right; the server's log says more"};
 }
 
-LibpqConnection log_in(const std::string& conninfo, const ConnectionTarget& target,
-                       const Settings& settings, std::chrono::milliseconds timeout) {
-  LibpqConnection connection = start(conninfo, settings);
+LibpqConnection log_in(const LoginCheck& check, const ConnectionTarget& target,
+                       const Settings& settings) {
+  const std::chrono::milliseconds timeout = check.timeout;
+  LibpqConnection connection = start(check.conninfo, settings);
   // By default libpq prints what servers send.
   libpq().PQsetNoticeProcessor(
       connection.get(), [](void*, const char*) {}, nullptr);
@@ -310,14 +324,25 @@ FarEnd ask_far_end(PGconn* connection, const ConnectionTarget& target,
       " cipher, pg_catalog.current_setting('server_version'), current_user"
       " FROM ({}) AS tls (used, version, cipher)";
   constexpr std::size_t columns = 7;
+  // All names are qualified: others may have put functions and operators of theirs on the path.
   // The extension sslinfo is for servers that have no such view, or show it to few.
-  constexpr std::array sources = {
+  constexpr const char* from_view =
       "SELECT ssl, version, cipher FROM pg_catalog.pg_stat_ssl"
-      " WHERE pid = pg_catalog.pg_backend_pid()",
-      "SELECT ssl_is_used(), ssl_version(), ssl_cipher()"};
+      " WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()";
+  constexpr const char* schema_of_sslinfo =
+      "SELECT pg_catalog.quote_ident(nspname) FROM pg_catalog.pg_extension"
+      " JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) extnamespace"
+      " WHERE extname OPERATOR(pg_catalog.=) 'sslinfo'";
   std::string first_refusal;
-  for (const char* const source : sources) {
+  for (const bool is_view : {true, false}) {
     std::string refused;
+    std::string source = from_view;
+    if (!is_view) {
+      const auto schema = ask(connection, schema_of_sslinfo, target, timeout, refused);
+      if (!schema.has_value() || schema->size() != 1) break;
+      source = fmt::format("SELECT {0}.ssl_is_used(), {0}.ssl_version(), {0}.ssl_cipher()",
+                           schema->front());
+    }
     const auto row =
         ask(connection, fmt::format(fmt::runtime(question), source), target, timeout, refused);
     if (row.has_value() && row->size() == columns) {
@@ -362,17 +387,20 @@ void judge_second_hop(const FarEnd& seen, const ConnectionTarget& target, Findin
   }
 }
 
-// It is not what we connect with, but it may be what an application does.
+// It is not what we connect with, but it is what an application does with this string here.
 void judge_sslmode(const ConnectionTarget& target, const std::filesystem::path& root,
                    Findings& findings) {
-  if (!target.sslmode.has_value() || *target.sslmode == "verify-full") return;
+  if (target.sslmode == "verify-full") return;
+  const bool is_default = target.sslmode == "prefer";
   findings.push_back(
-      {Finding::Level::problem, "unverified-string",
-       fmt::format(
-           "the connection string says sslmode={}: a client that takes it as it is does not "
-           "verify the server",
-           one_line(*target.sslmode)),
-       fmt::format("sslmode=verify-full, and sslrootcert={}", printable(root.string()))});
+      {is_default ? Finding::Level::note : Finding::Level::problem, "unverified-string",
+       is_default
+           ? "libpq's default is sslmode=prefer: a client that takes the string as it is does "
+             "not verify the server, nor insist on TLS"
+           : fmt::format("the string, its service or the environment says sslmode={}: a "
+                         "client that takes it as it is does not verify the server",
+                         target.sslmode),
+       fmt::format("sslmode=verify-full sslrootcert={}", printable(root.string()))});
 }
 
 }  // namespace
@@ -383,32 +411,40 @@ ConnectionTarget read_conninfo(const std::string& conninfo) {
   const std::string host = value_of(options, "host");
   const std::string address = value_of(options, "hostaddr");
   demand_one_tcp_host(host, address);
+  for (const char* const keyword : {"sslrootcert", "sslcert", "sslkey", "sslcrl"}) {
+    demand_plain_file(keyword, value_of(options, keyword));
+  }
   return {.host = host,
           .address = given<std::string>(address),
           .port = parse_port(value_of(options, "port")),
-          .sslmode = given<std::string>(value_of(parse(conninfo), "sslmode")),
+          .sslmode = one_line(value_of(options, "sslmode")),
           .root = given(value_of(options, "sslrootcert")),
           .certificate = given(value_of(options, "sslcert")),
           .key = given(value_of(options, "sslkey"))};
 }
 
-Report check_login(const std::string& conninfo, const std::filesystem::path& root,
-                   std::chrono::milliseconds timeout, const std::optional<std::string>& address) {
-  const ConnectionTarget target = read_conninfo(conninfo);
+Report check_login(const LoginCheck& check) {
+  const ConnectionTarget target = read_conninfo(check.conninfo);
   Report report;
   report.target = fmt::format("login at {}", printed(target));
-  report.command = fmt::format(
-      "psql {} -c {}", shell_word(verifying_conninfo(conninfo, root)),
-      shell_word("SELECT ssl, version, cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"));
-
-  judge_sslmode(target, root, report.findings);
+  std::string by_hand = verifying_conninfo(check.conninfo, check.root);
   Settings settings = {{"sslmode", "verify-full"},
-                       {"sslrootcert", root.string()},
+                       {"sslrootcert", check.root.string()},
                        {"gssencmode", "disable"},  // else the TLS might be skipped for Kerberos
                        {"fallback_application_name", "pki check"}};
-  if (address.has_value()) settings.emplace_back("hostaddr", *address);
+  if (check.address.has_value()) settings.emplace_back("hostaddr", *check.address);
+  if (check.certificate.has_value() && check.key.has_value()) {
+    settings.emplace_back("sslcert", check.certificate->string());
+    settings.emplace_back("sslkey", check.key->string());
+    by_hand = with_setting(by_hand, "sslcert", check.certificate->string());
+    by_hand = with_setting(by_hand, "sslkey", check.key->string());
+  }
+  report.command = fmt::format(
+      "psql {} -c {}", shell_word(by_hand),
+      shell_word("SELECT ssl, version, cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"));
+  judge_sslmode(target, check.root, report.findings);
   try {
-    const LibpqConnection connection = log_in(conninfo, target, settings, timeout);
+    const LibpqConnection connection = log_in(check, target, settings);
     const auto attribute = [&](const char* name) {
       const char* const value = libpq().PQsslAttribute(connection.get(), name);
       return one_line(value == nullptr ? "" : value);
@@ -416,7 +452,7 @@ Report check_login(const std::string& conninfo, const std::filesystem::path& roo
     report.facts.push_back(
         {"first hop", fmt::format("{}, {}, verified", attribute("protocol"), attribute("cipher"))});
     libpq().PQsetnonblocking(connection.get(), 1);
-    const FarEnd seen = ask_far_end(connection.get(), target, timeout);
+    const FarEnd seen = ask_far_end(connection.get(), target, check.timeout);
     report.facts.push_back({"second hop", second_hop(seen)});
     report.facts.push_back({"server version", seen.version});
     report.facts.push_back({"user", seen.user});

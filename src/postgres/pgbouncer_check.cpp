@@ -20,21 +20,23 @@ using Secrecy = Examination::Secrecy;
 
 // --- who is talked to ---
 
-bool is_loopback(std::string_view host) {
-  return equal_ignoring_case(host, "localhost") || host == "::1" || host.starts_with("127.");
+std::optional<IpAddress> address_of(const std::string& host) {
+  try {
+    return IpAddress::parse(host);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+bool is_loopback(const std::string& host) {
+  constexpr unsigned char net = 127;  // RFC 1122 3.2.1.3
+  if (equal_ignoring_case(host, "localhost") || host == "::1") return true;
+  const std::optional<IpAddress> address = address_of(host);
+  return address.has_value() && address->bytes().size() == 4 && address->bytes().front() == net;
 }
 
 bool is_unix_socket(std::string_view host) {
   return host.starts_with('/') || host.starts_with('@');
-}
-
-bool is_address(const std::string& host) {
-  try {
-    (void)IpAddress::parse(host);
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
 }
 
 // Hosts of databases that traffic reaches by a network.
@@ -70,7 +72,7 @@ Reach reach_of(std::string_view addresses) {
     while (address.starts_with(' ')) address.remove_prefix(1);
     while (address.ends_with(' ')) address.remove_suffix(1);
     if (address.empty()) continue;
-    if (!is_loopback(address)) return Reach::network;
+    if (!is_loopback(std::string(address))) return Reach::network;
     reach = Reach::host;
   }
   return reach;
@@ -94,6 +96,7 @@ class IniCheck {
     state_settings();
     judge_user();
     if (!ini_.is_complete) return;
+    judge_logins();
     judge_clients();
     judge_servers();
   }
@@ -129,14 +132,26 @@ class IniCheck {
 
   void judge_user() {
     const std::string& user = ini_.value("user");
-    if (user.empty() || examination_.check().reader.has_value() ||
-        user == examination_.reader().name) {
-      return;
+    const std::string reader = printable(examination_.reader().name);
+    examination_.fact("files are read by", reader);
+    const std::optional<Reader> its_user = find_reader(user);
+    if (!user.empty() && (!its_user.has_value() || its_user->user != examination_.reader().user)) {
+      examination_.note("other-user",
+                        fmt::format("files were judged for user {}, but PgBouncer runs as {}",
+                                    reader, stated("user")),
+                        fmt::format("check for that user: --as {}", argument(user)));
+    } else if (examination_.reader().user == 0) {
+      examination_.note("other-user",
+                        "files were judged for root, who can read all, but as whom PgBouncer does "
+                        "not start",
+                        "check for its user: --as postgres");
     }
-    examination_.note("other-user",
-                      fmt::format("files were judged for user {}, but PgBouncer runs as {}",
-                                  printable(examination_.reader().name), stated("user")),
-                      fmt::format("check for that user: --as {}", argument(user)));
+  }
+
+  // What lets clients in: PgBouncer starts without, and lets nobody in.
+  void judge_logins() {
+    if (!ini_.value("auth_file").empty()) (void)read("auth_file", Secrecy::secret);
+    if (!ini_.value("auth_hba_file").empty()) (void)read("auth_hba_file", Secrecy::open);
   }
 
   // --- from clients to PgBouncer ---
@@ -267,7 +282,8 @@ class IniCheck {
 
   void judge_host_addresses(const std::vector<std::string>& hosts) {
     std::vector<std::string> addresses;
-    std::ranges::copy_if(hosts, std::back_inserter(addresses), is_address);
+    std::ranges::copy_if(hosts, std::back_inserter(addresses),
+                         [](const std::string& host) { return address_of(host).has_value(); });
     if (addresses.empty()) return;
     examination_.note("server-host-address",
                       fmt::format("databases are named by address: {} must be in the certificate",
@@ -358,8 +374,13 @@ class IniCheck {
       chain = examination_.certificates(*certificate_file);
     }
     if (!chain.empty()) {
-      examination_.fact(side + " certificate", examination_.lifetime(chain.front()));
-      examination_.inspect_chain(certificate_file->label, chain, trusted(), for_client);
+      std::string why_unverified;
+      const std::vector<Certificate> roots =
+          examination_.roots_beside(certificate_file->path.parent_path(), why_unverified);
+      examination_.fact(side + " certificate",
+                        fmt::format("{}{}", examination_.lifetime(chain.front()),
+                                    roots.empty() ? "; not verified: " + why_unverified : ""));
+      examination_.inspect_chain(certificate_file->label, chain, roots, for_client);
     }
     if (!key_file.has_value()) return;
     examination_.judge_exposure(*key_file);
@@ -369,27 +390,17 @@ class IniCheck {
     }
   }
 
-  // Without a file of roots, which need not be here, a chain's end is not judged.
-  [[nodiscard]] std::vector<Certificate> trusted() const {
-    try {
-      return read_bundle(examination_.check().roots);
-    } catch (const Error&) {
-      return {};
-    }
-  }
-
   const PgbouncerIni& ini_;
   Examination& examination_;
 };
 
 }  // namespace
 
-Report check_pgbouncer_ini(const fs::path& file, const LocalCheck& check) {
-  Report report;
-  report.target = printable(file.string());
-  Examination examination(check, report);
-  const auto main = examination.read(file, report.target, Secrecy::open);
-  if (!main.has_value()) return report;
+namespace {
+
+std::optional<PgbouncerIni> read_ini(Examination& examination, const fs::path& file) {
+  const auto main = examination.read(file, printable(file.string()), Secrecy::open);
+  if (!main.has_value()) return std::nullopt;
   const ReadIni read_included = [&](const std::string& name,
                                     const IniPlace& place) -> std::optional<std::string> {
     const fs::path path = name;
@@ -399,10 +410,30 @@ Report check_pgbouncer_ini(const fs::path& file, const LocalCheck& check) {
     if (!included.has_value()) return std::nullopt;
     return std::string(as_text(included->file.contents));
   };
-  const PgbouncerIni ini =
-      parse_pgbouncer_ini(file.string(), as_text(main->file.contents), read_included);
-  for (const Finding& found : ini.findings) report.findings.push_back(found);
-  IniCheck(ini, examination).run();
+  return parse_pgbouncer_ini(file.string(), as_text(main->file.contents), read_included);
+}
+
+// The user that it names, whoever that is.
+std::optional<Reader> reader_of(const fs::path& file, const LocalCheck& check) {
+  Report unused;
+  Examination examination(check, unused);
+  const std::optional<PgbouncerIni> ini = read_ini(examination, file);
+  if (!ini.has_value() || ini->value("user").empty()) return std::nullopt;
+  return find_reader(ini->value("user"));
+}
+
+}  // namespace
+
+Report check_pgbouncer_ini(const fs::path& file, const LocalCheck& check) {
+  LocalCheck of_its_user = check;
+  if (!check.reader.has_value()) of_its_user.reader = reader_of(file, check);
+  Report report;
+  report.target = printable(file.string());
+  Examination examination(of_its_user, report);
+  const std::optional<PgbouncerIni> ini = read_ini(examination, file);
+  if (!ini.has_value()) return report;
+  for (const Finding& found : ini->findings) report.findings.push_back(found);
+  IniCheck(*ini, examination).run();
   return report;
 }
 

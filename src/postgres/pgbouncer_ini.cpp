@@ -152,6 +152,14 @@ class IniParser {
  private:
   void add(Finding::Level level, const char* id, const IniPlace& place, const std::string& what,
            std::string remedy) {
+    constexpr std::size_t most = 100;
+    if (ini_.findings.size() == most) {
+      ini_.findings.push_back({Finding::Level::unknown, "ini-syntax",
+                               place.text() + ": more than 100 findings: the rest is not read",
+                               "name PgBouncer's configuration, or mend what is found so far"});
+      stop();
+    }
+    if (ini_.findings.size() > most) return;
     ini_.findings.push_back({level, id, place.text() + ": " + what, std::move(remedy)});
   }
 
@@ -191,8 +199,9 @@ class IniParser {
     const std::string key(cursor.take_while(is_name));
     cursor.take_while(is_blank);
     if (!cursor.take("=")) {
-      const std::string rest(cursor.take_line());
-      refuse("ini-syntax", place, fmt::format("{} is no name = value", quote(key + rest)),
+      cursor.take_line();  // not to be shown: it may hold a password
+      refuse("ini-syntax", place,
+             fmt::format("the line that begins with {} is no name = value", quote(key)),
              "begin comments with # or ; and names of databases with letters, digits, _ . -");
       return;
     }
@@ -203,6 +212,7 @@ class IniParser {
   void include(const std::string& name, const IniPlace& place, int depth) {
     constexpr int deepest = 10;
     constexpr int most = 1000;  // ten levels of files that include each other could go on for ever
+    constexpr std::size_t most_text = 16U << 20U;
     if (depth > deepest) {
       refuse("ini-include", place, "files include each other more than 10 deep",
              "include it from the main file");
@@ -220,6 +230,13 @@ class IniParser {
           fmt::format("the comment is a part of the file's name: {}", quote(name)), comment_remedy);
     }
     if (const std::optional<std::string> text = read_(name, place)) {
+      included_ += text->size();
+      if (included_ > most_text) {
+        add(Finding::Level::unknown, "ini-include", place, "more than 16 MiB are included",
+            "include less");
+        stop();
+        return;
+      }
       parse(name, *text, depth);
     } else {
       stop();
@@ -289,8 +306,7 @@ class IniParser {
               : "take one of disable, allow, prefer, require, verify-ca, verify-full; no quotes");
     } else if (plain.size() < value.size() && !key.ends_with("query")) {
       add(Finding::Level::problem, "ini-comment", place,
-          fmt::format("the comment in {} = {} is a part of the value", printable(key),
-                      quote(value)),
+          fmt::format("the comment in the value of {} is a part of it", quote(key)),
           comment_remedy);
     }
   }
@@ -348,6 +364,7 @@ class IniParser {
   bool has_main_section_ = false;
   bool is_stopped_ = false;
   int includes_ = 0;
+  std::size_t included_ = 0;  // bytes
 };
 
 // --- values ---

@@ -10,6 +10,7 @@
 #include <exception>
 #include <future>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "base/openssl.h"
@@ -94,6 +95,24 @@ int answer_request(SSL* ssl, void* argument) noexcept {
   return 1;
 }
 
+// OpenSSL reads on as long as there is something that it passes over by itself: without an end, if
+// the server wants it so. The end is put below it.
+long stop_reading_in_time(BIO* bio, int operation, const char*, std::size_t, int, long, int result,
+                          std::size_t*) {
+  if (operation != BIO_CB_READ) return result;
+  const auto* until =
+      reinterpret_cast<const Connection::Clock::time_point*>(BIO_get_callback_arg(bio));
+  if (Connection::Clock::now() < *until) return result;
+  BIO_clear_retry_flags(bio);
+  return -1;
+}
+
+void read_until(const SSL* ssl, Connection::Clock::time_point& until) {
+  BIO* const bio = SSL_get_rbio(ssl);
+  BIO_set_callback_ex(bio, stop_reading_in_time);
+  BIO_set_callback_arg(bio, reinterpret_cast<char*>(&until));
+}
+
 Context make_context(CertificateRequest& request) {
   constexpr const char* starting = "starting TLS";
   Context context(SSL_CTX_new(TLS_client_method()));
@@ -131,6 +150,29 @@ class Probe {
     return std::move(report_);
   }
 
+  ServedCertificate look() {
+    ServedCertificate served{.address = address_.text, .certificate = {}};
+    try {
+      Connection connection = Connection::open(address_, check_.timeout);
+      if (check_.direct || is_tls_offered(connection)) {
+        CertificateRequest request{.check = check_, .host = host_};
+        const Context context = make_context(request);
+        const Session session = start_session(context.get(), connection);
+        // A server that wants one of ours has shown its own before it fails.
+        shake_hands(session.get(), connection, request);
+        const std::vector<Certificate> chain = served_chain(session.get());
+        if (!chain.empty()) served.certificate = chain.front();
+      }
+      if (!report_.findings.empty()) served.fault = report_.findings.front().what;
+    } catch (const Error& error) {
+      served.fault = error.what();
+    }
+    if (!served.certificate.has_value() && served.fault.empty()) {
+      served.fault = "it shows no certificate";
+    }
+    return served;
+  }
+
  private:
   void fact(const char* name, std::string value) {
     report_.facts.push_back({name, std::move(value)});
@@ -153,6 +195,7 @@ class Probe {
     CertificateRequest request{.check = check_, .host = host_};
     const Context context = make_context(request);
     const Session session = start_session(context.get(), connection);
+    read_until(session.get(), until_);
     const bool shaken = shake_hands(session.get(), connection, request);
     if (shaken) look_at_session(session.get());
     // They may have come before the handshake failed.
@@ -229,14 +272,17 @@ class Probe {
   }
 
   bool shake_hands(SSL* ssl, const Connection& connection, const CertificateRequest& request) {
-    const Connection::Clock::time_point until = connection.deadline();
+    until_ = connection.deadline();
     for (;;) {
       const int result = SSL_connect(ssl);
       if (result == 1) return true;
       switch (SSL_get_error(ssl, result)) {
-        case SSL_ERROR_WANT_READ: connection.wait(POLLIN, until); break;
-        case SSL_ERROR_WANT_WRITE: connection.wait(POLLOUT, until); break;
-        default: report_handshake(request); return false;
+        case SSL_ERROR_WANT_READ: connection.wait(POLLIN, until_); break;
+        case SSL_ERROR_WANT_WRITE: connection.wait(POLLOUT, until_); break;
+        default:
+          if (Connection::Clock::now() >= until_) connection.wait(POLLIN, until_);  // throws
+          report_handshake(request);
+          return false;
       }
     }
   }
@@ -334,12 +380,13 @@ class Probe {
       return;
     }
     const auto pause = std::max<Connection::Clock::duration>(milliseconds{100}, 3 * round_trip);
-    const Connection::Clock::time_point until = connection.deadline();
+    until_ = connection.deadline();
     bool is_closing = false;
     std::string answer = "asked for";
-    while (Connection::Clock::now() < until) {
+    while (true) {
       char byte = 0;
       const int error = SSL_get_error(ssl, SSL_read(ssl, &byte, 1));
+      if (Connection::Clock::now() >= until_) break;
       const std::string reason = error == SSL_ERROR_SSL ? take_openssl_reason() : "";
       if (is_alert(reason)) {
         report_required(request, reason);
@@ -350,7 +397,7 @@ class Probe {
         break;
       }
       const bool has_input =
-          connection.wait_for_input(is_closing ? until : Connection::Clock::now() + pause);
+          connection.wait_for_input(is_closing ? until_ : Connection::Clock::now() + pause);
       if (has_input) continue;
       if (std::exchange(is_closing, true)) break;
       SSL_shutdown(ssl);
@@ -464,6 +511,7 @@ class Probe {
   const ServerCheck& check_;
   const SocketAddress& address_;
   const std::string host_;
+  Connection::Clock::time_point until_;  // when the step in hand must end
   Report report_;
 };
 
@@ -476,13 +524,23 @@ std::vector<Report> check_server(const ServerCheck& check) {
       reports.push_back(Probe(check, address).run());
     }
   } catch (const NetworkError& error) {
-    reports.push_back({.target = place_of(check),
-                       .facts = {},
-                       .verdicts = {},
-                       .findings = {{Level::unknown, error.id(), error.what(), error.hint()}},
-                       .command = {}});
+    reports.push_back(report_unknown(place_of(check), error.id(), error));
+  } catch (const Error& error) {
+    reports.push_back(report_unknown(place_of(check), "not-checked", error));
   }
   return reports;
+}
+
+std::vector<ServedCertificate> served_certificates(const ServerCheck& check) {
+  std::vector<ServedCertificate> served;
+  try {
+    for (const SocketAddress& address : resolve(check.host, check.port, check.timeout)) {
+      served.push_back(Probe(check, address).look());
+    }
+  } catch (const NetworkError& error) {
+    served.push_back({.address = check.host, .certificate = {}, .fault = error.what()});
+  }
+  return served;
 }
 
 std::vector<std::vector<Report>> check_servers(std::span<const ServerCheck> checks) {
@@ -494,8 +552,12 @@ std::vector<std::vector<Report>> check_servers(std::span<const ServerCheck> chec
       reports[i] = check_server(checks[i]);
   };
   std::vector<std::future<void>> others;
-  for (std::size_t i = 1; i < std::min(checks.size(), most); ++i) {
-    others.push_back(std::async(std::launch::async, work));
+  try {
+    for (std::size_t i = 1; i < std::min(checks.size(), most); ++i) {
+      others.push_back(std::async(std::launch::async, work));
+    }
+  } catch (const std::system_error&) {
+    // No more threads: those that are there do it all.
   }
   work();
   for (std::future<void>& other : others) other.get();

@@ -24,11 +24,6 @@ std::string with_backslashes(std::string_view text, char quote, std::string_view
   return out + quote;
 }
 
-std::string conninfo_value(const std::string& text) {
-  const bool is_plain = !text.empty() && text.find_first_of(" '\\") == std::string::npos;
-  return is_plain ? text : with_backslashes(text, '\'', "'\\");
-}
-
 // `text` in single quotes, with those of its characters that `special` names written twice.
 std::string with_doubled(std::string_view text, std::string_view special) {
   std::string out = "'";
@@ -145,6 +140,10 @@ std::string pgbouncer_snippet(const ServerSetup& setup) {
   return out;
 }
 
+std::string postgres_crl_line(const std::filesystem::path& list) {
+  return fmt::format("ssl_crl_file = {}\n", postgres_value(list));
+}
+
 std::string postgres_snippet(const ServerSetup& setup) {
   std::string out = fmt::format(
       "ssl = on\n"
@@ -153,12 +152,18 @@ std::string postgres_snippet(const ServerSetup& setup) {
       postgres_value(setup.certificate), postgres_value(setup.key));
   if (setup.require_client_certificate) {
     out += fmt::format("ssl_ca_file = {}\n", postgres_value(setup.root));
+    if (setup.revocation_list.has_value()) out += postgres_crl_line(*setup.revocation_list);
   }
   out += fmt::format(
       "# In pg_hba.conf, in place of the lines that begin with \"host\": only TLS gets in.\n"
       "# hostssl all all all {}\n",
       setup.require_client_certificate ? "cert" : "scram-sha-256");
   return out;
+}
+
+std::string conninfo_value(const std::string& text) {
+  const bool is_plain = !text.empty() && text.find_first_of(" '\\") == std::string::npos;
+  return is_plain ? text : with_backslashes(text, '\'', "'\\");
 }
 
 std::string conninfo(const ClientSetup& setup) {
@@ -170,15 +175,17 @@ std::string conninfo(const ClientSetup& setup) {
 }
 
 // Of a setting that comes twice, libpq takes the last.
-std::string verifying_conninfo(const std::string& conninfo, const std::filesystem::path& root) {
+std::string with_setting(const std::string& conninfo, std::string_view name,
+                         const std::string& value) {
   const bool is_url = conninfo.starts_with("postgresql://") || conninfo.starts_with("postgres://");
-  if (!is_url) {
-    return fmt::format("{} sslmode=verify-full sslrootcert={}", conninfo,
-                       conninfo_value(root.string()));
-  }
+  if (!is_url) return fmt::format("{} {}={}", conninfo, name, conninfo_value(value));
   const bool has_query = conninfo.find('?') != std::string::npos;
-  return fmt::format("{}{}sslmode=verify-full&sslrootcert={}", conninfo, has_query ? "&" : "?",
-                     url_encoded(root.string()));
+  return fmt::format("{}{}{}={}", conninfo, has_query ? "&" : "?", name, url_encoded(value));
+}
+
+std::string verifying_conninfo(const std::string& conninfo, const std::filesystem::path& root) {
+  return with_setting(with_setting(conninfo, "sslmode", "verify-full"), "sslrootcert",
+                      root.string());
 }
 
 std::string psql_snippet(const ClientSetup& setup) {

@@ -286,7 +286,7 @@ std::string one_line(const X509_NAME* name) {
   char* line = X509_NAME_oneline(name, nullptr, 0);
   const std::string text = line != nullptr ? line : "";
   OPENSSL_free(line);
-  return quote(text);
+  return fmt::format("\"{}\"", text);  // with escapes of its own
 }
 
 std::string describe(const Path& path, std::size_t depth) {

@@ -141,15 +141,6 @@ void prepend(std::deque<fs::path>& pending, const fs::path& path) {
 
 }  // namespace
 
-Reader this_process() {
-  std::vector<gid_t> groups(static_cast<std::size_t>(std::max(0, ::getgroups(0, nullptr))));
-  const int count = ::getgroups(static_cast<int>(groups.size()), groups.data());
-  groups.resize(static_cast<std::size_t>(std::max(0, count)));
-  const passwd* entry = ::getpwuid(::geteuid());
-  return {entry != nullptr ? entry->pw_name : std::to_string(::geteuid()), ::geteuid(), ::getegid(),
-          std::move(groups)};
-}
-
 std::string owner_text(uid_t user, gid_t group) {
   const passwd* owner = ::getpwuid(user);
   const ::group* owners = ::getgrgid(group);
@@ -161,7 +152,9 @@ Access access_of(const fs::path& path, const Reader& reader) {
   constexpr int most_links = 40;  // MAXSYMLINKS in the kernel
   using Outcome = Access::Outcome;
   std::deque<fs::path> pending;
-  prepend(pending, fs::absolute(path));
+  std::error_code failed;
+  prepend(pending, fs::absolute(path, failed));
+  if (failed) return {Outcome::unknown, path, "the working directory is gone"};
   fs::path at = "/";
   struct stat status {};
   if (::stat("/", &status) != 0) return {Outcome::unknown, at, reason(errno)};

@@ -8,9 +8,6 @@
 
 namespace pki {
 
-/// Whoever runs this, by his effective identity.
-[[nodiscard]] Reader this_process();
-
 /// "postgres:ssl-cert", or numbers where they have no names.
 [[nodiscard]] std::string owner_text(uid_t user, gid_t group);
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <mutex>
 #include <unordered_set>
 #include <utility>
 
@@ -15,18 +16,16 @@
 #include "store/directory.h"
 #include "store/ledger.h"
 #include "store/pair.h"
+#include "store/renewal.h"
+#include "store/replacement.h"
+#include "store/revocation.h"
+#include "store/rotation.h"
 #include "store/writer.h"
 
 namespace pki {
 namespace {
 
 using std::chrono::days;
-
-// Hosts at their first boot have clocks that lag: a certificate is valid a little before it is
-// made.
-constexpr std::chrono::minutes backdate{5};
-
-constexpr days renewal_window{30};
 
 std::vector<std::string> leaf_files() { return {leaf_certificate_name, leaf_key_name}; }
 
@@ -44,11 +43,6 @@ std::string file_name(const std::filesystem::path& path) {
     throw Error(fmt::format("{} is no file name", quote(path.string())), "name a file");
   }
   return name;
-}
-
-// "minica.pem" -> "minica-index.txt"
-std::string sibling_name(const std::filesystem::path& certificate, const char* suffix) {
-  return certificate.stem().string() + suffix;
 }
 
 std::string list(const std::vector<San>& sans) {
@@ -94,9 +88,9 @@ void warn_of_clients(const std::vector<San>& sans, const SecretBytes& certificat
   }
 }
 
-std::vector<File> files_of(const Certificate& certificate, const Key& key, const Owner& owner) {
+std::vector<File> files_of(std::span<const Certificate> chain, const Key& key, const Owner& owner) {
   std::vector<File> files;
-  files.push_back({leaf_certificate_name, certificate.pem(), File::public_mode, owner});
+  files.push_back({leaf_certificate_name, pem_of(chain), File::public_mode, owner});
   files.push_back({leaf_key_name, key.pem(), File::key_mode(owner), owner});
   return files;
 }
@@ -105,14 +99,19 @@ std::string name_of(const LeafRequest& request) {
   return request.role.has_value() ? request.role->text() : directory_name(request.sans.front());
 }
 
+bool is_signed_by_any(const Certificate& certificate, std::span<const Certificate> roots) {
+  return std::ranges::any_of(
+      roots, [&](const Certificate& root) { return certificate.is_signed_by(root); });
+}
+
 // How an existing certificate differs from what is asked for; empty if it satisfies it.
 std::vector<std::string> differences(const LeafRequest& request, const Certificate& existing,
-                                     const Issuer& root) {
+                                     std::span<const Certificate> roots) {
   std::vector<std::string> found;
   const auto differ = [&](std::string_view what, std::string_view there, std::string_view asked) {
     found.push_back(fmt::format("{} {} there, {} asked for", what, there, asked));
   };
-  if (!root.has_signed(existing)) found.emplace_back("it was not signed by this root");
+  if (!is_signed_by_any(existing, roots)) found.emplace_back("it was not signed by this root");
   if (request.role.has_value() && existing.common_name() != request.role->text()) {
     differ("common name", quote(existing.common_name()), request.role->text());
   }
@@ -133,19 +132,15 @@ std::vector<std::string> differences(const LeafRequest& request, const Certifica
   }
   if (request.lifetime.has_value()) {
     const Validity validity = existing.validity();
-    const bool ends_with_root = validity.not_after == root.certificate().validity().not_after;
+    const bool ends_with_root = std::ranges::any_of(roots, [&](const Certificate& root) {
+      return validity.not_after == root.validity().not_after;
+    });
     if (validity.length() != *request.lifetime && !ends_with_root) {
       differ("lifetime", text(std::chrono::floor<days>(validity.length())),
              text(*request.lifetime));
     }
   }
   return found;
-}
-
-bool is_expiring(const Validity& validity, Instant now) {
-  const std::chrono::seconds window =
-      std::min<std::chrono::seconds>(renewal_window, validity.length() / 3);
-  return validity.not_after - now < window;
 }
 
 }  // namespace
@@ -164,6 +159,15 @@ struct Leaf {
   std::vector<File> files;         // that and the key
   std::unique_ptr<Staged> staged;  // unless it is in the directory that many are staged in
   std::vector<std::string> warnings;
+};
+
+// What is the same for all leaves that are looked at in one go, by several threads.
+struct Circumstances {
+  Instant now;
+  bool syncs_together;  // then who looks waits for the disk, when all have been looked at
+  std::once_flag list_is_read = {};
+  std::unordered_set<std::string> revoked = {};  // serial numbers; of the list, if there is one
+  std::string list_fault = {};
 };
 
 // A leaf that is to be made.
@@ -196,8 +200,12 @@ struct Ca::State {
   Directory leaves;
   Pair root_pair;
   Ledger ledger;
+  Place revocation_list;
+  Place cross_place;
   std::vector<std::string> reserved_names;
   std::optional<Issuer> root;
+  std::vector<Certificate> trusted;  // what its file holds: the root, then those that it replaces
+  std::vector<Certificate> cross;    // the cross-certificate, if there is one
   std::vector<std::string> warnings;
 
   State(const CaFiles& ca_files, KeyType new_root_type)
@@ -208,10 +216,11 @@ struct Ca::State {
         leaves(Directory::open(files.leaves)),
         root_pair({&certificate_directory, file_name(files.certificate)},
                   {&key_directory, file_name(files.key)}),
-        ledger(certificate_directory, sibling_name(files.certificate, "-index.txt")),
-        reserved_names{file_name(files.certificate), file_name(files.key),
-                       sibling_name(files.certificate, "-index.txt"),
-                       sibling_name(files.certificate, "-crl.pem")} {}
+        ledger(certificate_directory, files.ledger().filename().string()),
+        revocation_list{&certificate_directory, crl_path(files.certificate).filename().string()},
+        cross_place{&certificate_directory, files.certificate.stem().string() + "-cross.pem"},
+        reserved_names{file_name(files.certificate), file_name(files.key), ledger.name(),
+                       revocation_list.name, cross_place.name} {}
 
   void demand_distinct_names() const;
   void lock();
@@ -224,10 +233,13 @@ struct Ca::State {
   [[nodiscard]] Certificate sign(const Issuer& issuer, const CertificateSpec& spec,
                                  const PublicKey& key, const std::string& name) const;
   [[nodiscard]] Leaf begin(const LeafRequest& request) const;
-  void look_at(Leaf& leaf, Instant now, bool syncs_together) const;
-  [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Instant now, bool syncs_together) const;
+  void look_at(Leaf& leaf, Circumstances& circumstances) const;
+  [[nodiscard]] Issued existing_leaf(const Leaf& leaf, Circumstances& circumstances) const;
   [[nodiscard]] bool may_exclude_leaves() const;
   void try_out(const Leaf& leaf, const PublicKey& key, Instant now) const;
+  [[nodiscard]] std::optional<Crl> find_list() const;
+  [[nodiscard]] Place list_mark() const;
+  void read_revoked(Circumstances& circumstances) const;
   void make(Leaf& leaf, const Issuer& issuer, Instant now) const;
   void stage(Leaf& leaf, const StagedDirectories* many) const;
   void sync_leaves() const;
@@ -238,6 +250,14 @@ struct Ca::State {
   void make_all(const Batch& batch, std::span<Missing> missing, Instant now);
   void publish(std::span<Leaf> group, const StagedDirectories* many,
                std::optional<Issuer>& unpublished_root, bool is_first);
+  void demand_root(Instant now) const;
+  [[nodiscard]] Books books(const std::optional<Issuer>& predecessor) const;
+  [[nodiscard]] Pair kept_pair(const Certificate& old) const;
+  [[nodiscard]] std::optional<Issuer> load_predecessor() const;
+  [[nodiscard]] Certificate cross_sign(const Certificate& successor) const;
+  [[nodiscard]] bool is_rotating() const;
+  [[nodiscard]] Rotation look_at_rotation(Instant now) const;
+  [[nodiscard]] std::optional<Certificate> find_leaf(std::string name) const;
 };
 
 void Ca::State::demand_distinct_names() const {
@@ -265,7 +285,9 @@ void Ca::State::lock() {
 
 void Ca::State::load_root() {
   if (!root_pair.is_there()) return;
-  Certificate certificate = root_pair.read_certificate(true);
+  const Place& place = root_pair.certificate();
+  trusted = parse_file(place, place.directory->read(place.name, true), Certificate::chain_from_pem);
+  Certificate certificate = trusted.front();
   Pair::StoredKey stored = root_pair.read_key(true);
   const std::string key_path = root_pair.key().path();
   if ((stored.mode & 0022U) != 0) {
@@ -282,6 +304,18 @@ void Ca::State::load_root() {
     throw Error(
         fmt::format("{} with {}: {}", root_pair.certificate().path(), key_path, error.what()),
         error.hint());
+  }
+  cross.clear();
+  if (trusted.size() > 1 &&
+      cross_place.directory->look(cross_place.name).kind != EntryKind::absent) {
+    Certificate found = read_certificate_at(cross_place, false);
+    if (found.subject() == root->certificate().subject() &&
+        found.public_key() == root->key().public_key() && is_signed_by_any(found, trusted)) {
+      cross.push_back(std::move(found));
+    } else {
+      warnings.push_back(fmt::format("{} is not for {}, and is left out", cross_place.path(),
+                                     root_pair.certificate().path()));
+    }
   }
   if (const std::string fault = root->strict_fault(); !fault.empty()) {
     warnings.push_back(fmt::format("{} has {}: Python 3.13 and other strict clients refuse it",
@@ -300,7 +334,7 @@ Issuer Ca::State::make_root(Instant now) const {
   const SerialNumber serial = SerialNumber::generate();
   const Profile& profile = profiles::root;
   return Issuer::self_signed(
-      {.common_name = fmt::format("minica root ca {:02x}{:02x}{:02x}", serial.bytes()[0],
+      {.common_name = fmt::format("{}{:02x}{:02x}{:02x}", root_name, serial.bytes()[0],
                                   serial.bytes()[1], serial.bytes()[2]),
        .sans = {},
        .profile = profile,
@@ -369,17 +403,19 @@ Leaf Ca::State::begin(const LeafRequest& request) const {
   return leaf;
 }
 
-void Ca::State::look_at(Leaf& leaf, Instant now, bool syncs_together) const {
+void Ca::State::look_at(Leaf& leaf, Circumstances& circumstances) const {
   if (leaves.look(leaf.name).kind == EntryKind::absent) return;
   leaf.directory = std::make_unique<Directory>(leaves.open_directory(leaf.name, true));
   leaf.pair.emplace(Place{leaf.directory.get(), leaf_certificate_name},
                     Place{leaf.directory.get(), leaf_key_name});
+  Replacement::recover(*leaf.directory);
   leaf.pair->demand_plain_files();
   leaf.pair->recover();
-  if (leaf.pair->is_there()) leaf.existing = existing_leaf(leaf, now, syncs_together);
+  if (leaf.pair->is_there()) leaf.existing = existing_leaf(leaf, circumstances);
 }
 
-Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now, bool syncs_together) const {
+Issued Ca::State::existing_leaf(const Leaf& leaf, Circumstances& circumstances) const {
+  const Instant now = circumstances.now;
   const LeafRequest& request = leaf.request;
   const Pair& pair = *leaf.pair;
   const std::string& name = leaf.name;
@@ -398,10 +434,16 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now, bool syncs_togeth
     throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
                 advice);
   }
+  std::vector<std::string> notes = warnings;
   std::vector<std::string> found;
   try {
-    found = differences(request, certificate, *root);
+    found = differences(request, certificate, trusted);
     for (std::string& line : pair.differences_from(request.owner)) found.push_back(std::move(line));
+    std::call_once(circumstances.list_is_read, [&] { read_revoked(circumstances); });
+    if (circumstances.revoked.contains(certificate.serial().text())) {
+      found.emplace_back("it was revoked");
+    }
+    if (!circumstances.list_fault.empty()) notes.push_back(circumstances.list_fault);
   } catch (const Error& error) {
     found.emplace_back(error.what());
   }
@@ -410,15 +452,14 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now, bool syncs_togeth
                             fmt::join(found, "; ")),
                 advice);
   }
-  std::vector<std::string> notes = warnings;
-  const bool expiring = is_expiring(certificate.validity(), now);
+  const bool expiring = certificate.validity().is_expiring(now);
   if (expiring && certificate.validity().not_after == root->certificate().validity().not_after) {
     notes.push_back(fmt::format("{} ends then too: a new certificate needs a new root",
                                 root_pair.certificate().path()));
   }
   // As in sync_root(); the rest is the caller's.
   const bool is_elsewhere = leaf.directory->identity().first != leaves.identity().first;
-  if (!syncs_together || is_elsewhere) leaf.directory->sync();
+  if (!circumstances.syncs_together || is_elsewhere) leaf.directory->sync();
   return {.status = expiring ? Issued::Status::expiring : Issued::Status::unchanged,
           .certificate = certificate,
           .directory = leaves.path_of(name),
@@ -428,13 +469,42 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Instant now, bool syncs_togeth
           .warnings = std::move(notes)};
 }
 
+// Nothing where it cannot be read, too: that is said where it is made anew.
+std::optional<Crl> Ca::State::find_list() const {
+  try {
+    return read_list(revocation_list, trusted);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// There while nobody has said that a list that was made anew is loaded.
+Place Ca::State::list_mark() const {
+  return {&certificate_directory, "." + revocation_list.name + reload_mark_name};
+}
+
+// By the list alone: the ledger may be long, and this is run at every boot.
+void Ca::State::read_revoked(Circumstances& circumstances) const {
+  try {
+    const std::optional<Crl> list = read_list(revocation_list, trusted);
+    if (!list.has_value()) return;
+    for (const RevokedCertificate& one : list->revoked()) {
+      circumstances.revoked.insert(one.serial.text());
+    }
+  } catch (const Error& error) {
+    circumstances.list_fault = error.what();
+  }
+}
+
 // In memory.
 void Ca::State::make(Leaf& leaf, const Issuer& issuer, Instant now) const {
   const LeafRequest& request = leaf.request;
   const CertificateSpec spec = specify(request, issuer, now, leaf.warnings);
   const Key key = Key::generate(request.key_type.value_or(KeyType::p256));
   leaf.certificate = sign(issuer, spec, key.public_key(), leaf.name);
-  leaf.files = files_of(*leaf.certificate, key, request.owner);
+  std::vector<Certificate> chain = {*leaf.certificate};
+  chain.insert(chain.end(), cross.begin(), cross.end());
+  leaf.files = files_of(chain, key, request.owner);
   warn_of_clients(request.sans, leaf.files.front().contents, leaf.warnings);
   if (request.role.has_value() && issuer.is_name_constrained()) {
     leaf.warnings.push_back(fmt::format(
@@ -490,11 +560,109 @@ Issued Ca::State::report(Leaf& leaf, bool root_is_new) const {
           .warnings = std::move(leaf.warnings)};
 }
 
+void Ca::State::demand_root(Instant now) const {
+  if (!root.has_value()) {
+    throw Error(fmt::format("there is no root {}", root_pair.certificate().path()),
+                "say where it is with --ca-cert");
+  }
+  demand_valid_root(now);
+}
+
+Books Ca::State::books(const std::optional<Issuer>& predecessor) const {
+  return {.root = *root,
+          .trusted = trusted,
+          .predecessor = predecessor.has_value() ? &*predecessor : nullptr,
+          .root_path = root_pair.certificate().path(),
+          .ledger = ledger,
+          .list = revocation_list};
+}
+
+// --- rotation ---
+
+// Where an old root's certificate and key stay: "minica-44e151.pem", after the beginning of its
+// serial number, as in the names of our roots.
+Pair Ca::State::kept_pair(const Certificate& old) const {
+  constexpr std::size_t digits = 6;
+  std::string id = ascii_lower(old.serial().text().substr(0, digits));
+  const std::string stem = fmt::format("{}-{}", files.certificate.stem().string(), id);
+  return {{&certificate_directory, stem + ".pem"}, {&key_directory, stem + "-key.pem"}};
+}
+
+// More than one root may also be there for another reason: that the old one's pair was kept tells.
+bool Ca::State::is_rotating() const {
+  return trusted.size() > 1 && kept_pair(trusted[1]).has_certificate();
+}
+
+std::optional<Issuer> Ca::State::load_predecessor() const {
+  if (!is_rotating()) return std::nullopt;
+  const Pair kept = kept_pair(trusted[1]);
+  if (!kept.is_there()) return std::nullopt;
+  return Issuer(trusted[1], kept.read_key(false).key);
+}
+
+Certificate Ca::State::cross_sign(const Certificate& successor) const {
+  const Certificate& old = root->certificate();
+  if (old.path_length() == 0) {
+    throw Error(
+        fmt::format("{} may sign leaves alone, as minica makes roots: there can be no "
+                    "cross-certificate for those who have no other",
+                    root_pair.certificate().path()),
+        "give --no-cross, and then copy the new file to every client before pki renew --all");
+  }
+  Validity validity = successor.validity();
+  validity.not_before = std::max(validity.not_before, old.validity().not_before);
+  validity.not_after = std::min(validity.not_after, old.validity().not_after);
+  return root->sign({.common_name = successor.common_name(),
+                     .sans = {},
+                     .profile = profiles::root,
+                     .validity = validity,
+                     .serial = SerialNumber::generate()},
+                    successor.public_key());
+}
+
+Rotation Ca::State::look_at_rotation(Instant now) const {
+  Rotation rotation{.is_under_way = is_rotating(),
+                    .root = root->certificate(),
+                    .predecessors = {trusted.begin() + 1, trusted.end()},
+                    .cross = {},
+                    .stragglers = {},
+                    .kept = {}};
+  if (!rotation.is_under_way) return rotation;
+  if (!cross.empty()) rotation.cross = cross.front();
+  rotation.stragglers = find_stragglers(leaves, trusted, ledger, now);
+  const Pair kept = kept_pair(trusted[1]);
+  rotation.kept = {kept.certificate().path(), kept.key().path()};
+  return rotation;
+}
+
+// The certificate in a directory, which must be one of this root's.
+std::optional<Certificate> Ca::State::find_leaf(std::string name) const {
+  if (name.starts_with('*')) name.front() = '_';
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
+    throw Error(fmt::format("{} is no name of a certificate's directory", quote(name)),
+                "say with --out where the directory is");
+  }
+  if (leaves.look(name).kind == EntryKind::absent) return std::nullopt;
+  const Directory directory = leaves.open_directory(name, true);
+  if (directory.look(leaf_certificate_name).kind == EntryKind::absent) return std::nullopt;
+  const Place place{&directory, leaf_certificate_name};
+  Certificate certificate = read_certificate_at(place, false);
+  if (is_signed_by_any(certificate, trusted)) return certificate;
+  throw Error(fmt::format("{} was not signed by {}", place.path(), root_pair.certificate().path()),
+              "name its root with --ca-cert");
+}
+
 Ca::Ca(const CaFiles& files, KeyType new_root) : state_(std::make_unique<State>(files, new_root)) {
   state_->demand_distinct_names();
   state_->lock();
   state_->root_pair.recover();
   Staged::clear(state_->leaves, leaf_files());
+  Replacement::clear(state_->leaves);
+  for (const std::string& name :
+       {state_->ledger.name(), state_->revocation_list.name, state_->cross_place.name}) {
+    state_->certificate_directory.remove(
+        Place{&state_->certificate_directory, name}.pending().name);
+  }
   state_->load_root();
 }
 
@@ -543,14 +711,14 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
     bool has_directory = false;
     std::unique_ptr<Leaf> leaf;
   };
-  const bool syncs_together = batch.size > 1 && leaves.can_sync_file_system();
+  Circumstances circumstances{now, batch.size > 1 && leaves.can_sync_file_system()};
   const std::optional<Key> trial_key = batch.size > 1 && may_exclude_leaves()
                                            ? std::optional(Key::generate(KeyType::p256))
                                            : std::nullopt;
   const auto look_at_one = [&](std::size_t number, Look& look) {
     try {
       Leaf leaf = begin(batch.request(number));
-      look_at(leaf, now, syncs_together);
+      look_at(leaf, circumstances);
       look.existing = std::move(leaf.existing);
       look.has_directory = leaf.pair.has_value();
       if (look.existing.has_value()) return;
@@ -570,7 +738,7 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
     workers.run(looks.size(), [&](std::size_t i) { look_at_one(first + i, looks[i]); });
     if (std::ranges::any_of(looks, [](const Look& look) { return look.existing.has_value(); })) {
       sync_root();
-      if (syncs_together) {
+      if (circumstances.syncs_together) {
         leaves.sync_file_system();
       } else {
         sync_leaves();
@@ -595,7 +763,10 @@ Leaf Ca::State::make_one(const Batch& batch, Missing& missing, const Issuer& iss
                          const StagedDirectories* many, Instant now) const {
   Leaf leaf =
       missing.leaf != nullptr ? std::move(*missing.leaf) : begin(batch.request(missing.number));
-  if (missing.has_directory && leaf.directory == nullptr) look_at(leaf, now, false);
+  if (missing.has_directory && leaf.directory == nullptr) {
+    Circumstances circumstances{now, false};
+    look_at(leaf, circumstances);
+  }
   if (leaf.existing.has_value()) {
     throw Error(fmt::format("something else made {} meanwhile", leaves.path_of(leaf.name)),
                 "look at it, then run this again");
@@ -652,7 +823,8 @@ void Ca::State::publish(std::span<Leaf> group, const StagedDirectories* many,
   std::optional<Staged> staged_root;
   if (unpublished_root.has_value()) {
     recorded.push_back(unpublished_root->certificate());
-    staged_root.emplace(root_pair.stage(unpublished_root->certificate(), unpublished_root->key()));
+    staged_root.emplace(
+        root_pair.stage(std::span(&unpublished_root->certificate(), 1), unpublished_root->key()));
   }
   for (const Leaf& leaf : group) recorded.push_back(*leaf.certificate);
   ledger.record(recorded);
@@ -663,6 +835,7 @@ void Ca::State::publish(std::span<Leaf> group, const StagedDirectories* many,
   if (staged_root.has_value()) {
     staged_root->publish();
     root = std::exchange(unpublished_root, std::nullopt);
+    trusted = {root->certificate()};
   }
   if (is_first) {
     sync_root();
@@ -676,6 +849,170 @@ void Ca::State::publish(std::span<Leaf> group, const StagedDirectories* many,
     }
   }
   if (many != nullptr) leaves.sync();
+}
+
+std::vector<Renewed> Ca::renew(const RenewalRequest& request, Instant now) {
+  State& state = *state_;
+  state.demand_root(now);
+  std::vector<Renewed> renewed =
+      pki::renew({.leaves = state.leaves,
+                  .ledger = state.ledger,
+                  .issuer = *state.root,
+                  .issuer_path = state.root_pair.certificate().path(),
+                  .roots = state.trusted,
+                  .chain = state.cross,
+                  .revocations = state.find_list(),
+                  .root_directories = {state.certificate_directory.identity(),
+                                       state.key_directory.identity()}},
+                 request, now);
+  const auto first = std::ranges::find(renewed, Renewed::Status::renewed, &Renewed::status);
+  if (first != renewed.end()) {
+    first->warnings.insert(first->warnings.begin(), state.warnings.begin(), state.warnings.end());
+  }
+  return renewed;
+}
+
+void Ca::loaded(std::span<const Renewed> leaves) { remove_marks(state_->leaves, leaves); }
+
+Revoked Ca::revoke(const RevokeRequest& request, Instant now) {
+  state_->demand_root(now);
+  const std::optional<Issuer> predecessor = state_->load_predecessor();
+  const auto* name = std::get_if<std::string>(&request.certificate);
+  return pki::revoke(state_->books(predecessor), request,
+                     name != nullptr ? state_->find_leaf(*name) : std::nullopt, now);
+}
+
+CrlFile Ca::write_crl(std::optional<days> lifetime, Instant now) {
+  state_->demand_root(now);
+  const std::optional<Issuer> predecessor = state_->load_predecessor();
+  return write_list(state_->books(predecessor), lifetime, now);
+}
+
+std::optional<CrlFile> Ca::refresh_crl(Instant now, bool mark) {
+  state_->demand_root(now);
+  const std::optional<Crl> list = read_list(state_->revocation_list, state_->trusted);
+  if (!list.has_value()) return std::nullopt;
+  // A root that has just been made has none of its own yet.
+  if (list->is_signed_by(state_->root->certificate()) && !is_due(*list, now)) return std::nullopt;
+  if (mark && !crl_awaits_loading()) {
+    const Place place = state_->list_mark();
+    place.directory->sync_file(place.directory->write_new({place.name, {}, File::public_mode}),
+                               place.name);
+    place.directory->sync();
+  }
+  return write_crl(std::nullopt, now);
+}
+
+bool Ca::crl_awaits_loading() const {
+  const Place place = state_->list_mark();
+  return place.directory->look(place.name).kind != EntryKind::absent;
+}
+
+void Ca::crl_loaded() {
+  const Place place = state_->list_mark();
+  place.directory->remove(place.name);
+}
+
+Rotation Ca::begin_rotation(const RotationRequest& request, Instant now) {
+  State& state = *state_;
+  state.demand_root(now);
+  const Place& certificate = state.root_pair.certificate();
+  const Place& key = state.root_pair.key();
+  if (state.is_rotating()) {
+    state.sync_root();  // the run that began it may have been killed before that
+    refresh_crl(now);
+    return state.look_at_rotation(now);
+  }
+  if (state.trusted.size() > 1) {
+    throw Error(fmt::format("{} holds more than the root", certificate.path()),
+                "take the other certificates out of it");
+  }
+  state.root_pair.demand_plain_files();
+  const Certificate old = state.root->certificate();
+  state.new_root = request.key_type.value_or(old.public_key().type().value_or(KeyType::p256));
+  const Issuer successor = state.make_root(now);
+  std::vector<Certificate> made = {successor.certificate()};
+  if (request.cross) made.push_back(state.cross_sign(successor.certificate()));
+
+  // The old pair once more, then the cross-certificate; then the new pair takes its place. What was
+  // killed in between has left names that nobody looks at, or is finished by Pair::recover.
+  const Pair kept = state.kept_pair(old);
+  File certificate_file = certificate.directory->read(certificate.name, false);
+  File key_file = key.directory->read(key.name, false);
+  std::vector<Staged::Placed> copies;
+  for (const auto& [place, file] :
+       {std::pair(&kept.certificate(), &certificate_file), std::pair(&kept.key(), &key_file)}) {
+    place->directory->remove(place->pending().name);
+    if (place->directory->look(place->name).kind != EntryKind::absent) {
+      if (place->directory->read(place->name, false).contents == file->contents) continue;
+      throw Error(fmt::format("{} is there, and is not the old root's", place->path()),
+                  "move it away: the old root's pair is kept under that name");
+    }
+    copies.push_back({place->directory, {place->name, file->contents, file->mode, file->owner}});
+  }
+  Staged kept_files = Staged::as_files(std::move(copies));
+  std::optional<Staged> cross_file;
+  if (request.cross) {
+    cross_file.emplace(Staged::as_replacement(state.cross_place, File::public_mode));
+    cross_file->write(as_text(made.back().pem()));
+  }
+  const std::vector<Certificate> both = {successor.certificate(), old};
+  certificate_file.name = certificate.name;
+  certificate_file.contents = pem_of(both);
+  key_file.name = key.name;
+  key_file.contents = successor.key().pem();
+  std::vector<Staged::Placed> replaced;
+  replaced.push_back({certificate.directory, std::move(certificate_file)});
+  replaced.push_back({key.directory, std::move(key_file)});
+  Staged pair = Staged::as_replacements(std::move(replaced));
+  state.ledger.record(made);
+  pair.sync();
+  kept_files.publish();
+  if (cross_file.has_value()) cross_file->publish();
+  pair.publish();
+
+  state.root.reset();
+  state.load_root();
+  refresh_crl(now);
+  return state.look_at_rotation(now);
+}
+
+Rotation Ca::finish_rotation(Instant now) {
+  State& state = *state_;
+  state.demand_root(now);
+  Rotation rotation = state.look_at_rotation(now);
+  if (!rotation.stragglers.empty()) return rotation;
+  if (rotation.is_under_way) {
+    if (read_list(state.revocation_list, state.trusted).has_value()) {
+      write_list(state.books(std::nullopt), std::nullopt, now);
+    }
+    const Place& place = state.root_pair.certificate();
+    File file = place.directory->read(place.name, false);
+    file.name = place.name;
+    file.contents = state.root->certificate().pem();
+    std::vector<Staged::Placed> files;
+    files.push_back({place.directory, std::move(file)});
+    Staged::as_replacements(std::move(files)).publish();
+    state.root.reset();
+    state.load_root();
+  }
+  // What a run that was killed has left, too.
+  if (state.trusted.size() == 1) {
+    state.cross_place.directory->remove(state.cross_place.name);
+    state.sync_root();
+  }
+  rotation.is_under_way = false;
+  rotation.predecessors.clear();
+  rotation.cross.reset();
+  return rotation;
+}
+
+Rotation Ca::rotation(Instant now) const {
+  if (!state_->root.has_value()) {
+    throw Error(fmt::format("there is no root {}", state_->root_pair.certificate().path()),
+                "say where it is with --ca-cert");
+  }
+  return state_->look_at_rotation(now);
 }
 
 }  // namespace pki

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -94,6 +95,37 @@ int widen_to(int fd, unsigned mode) {
   return ::fchmod(fd, mode) == 0 ? 0 : errno;
 }
 
+constexpr const char* access_acl = "system.posix_acl_access";
+constexpr const char* default_acl = "system.posix_acl_default";
+constexpr const char* selinux_label = "security.selinux";
+
+using Attributes = std::vector<std::pair<std::string, std::string>>;
+
+// Of those named, the ones that are there. 0, or the error.
+int read_attributes(int fd, std::span<const char* const> names, Attributes& attributes) {
+  constexpr std::size_t largest = 65536;  // XATTR_SIZE_MAX of linux/limits.h
+  for (const char* name : names) {
+    const ssize_t size = ::fgetxattr(fd, name, nullptr, 0);
+    if (size < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) continue;
+    std::string value(largest, '\0');
+    const ssize_t got = size < 0 ? size : ::fgetxattr(fd, name, value.data(), value.size());
+    if (got < 0) return errno;
+    value.resize(static_cast<std::size_t>(got));
+    attributes.emplace_back(name, std::move(value));
+  }
+  return 0;
+}
+
+int write_attributes(int fd, const Attributes& attributes) {
+  for (const auto& [name, value] : attributes) {
+    if (::fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) == 0) continue;
+    // A label that no SELinux is there to judge takes a privilege, and means nothing.
+    if (name == selinux_label && (errno == EPERM || errno == EOPNOTSUPP)) continue;
+    return errno;
+  }
+  return 0;
+}
+
 // Without its newline, if it has one.
 std::string_view last_line_of(std::string_view text) {
   if (text.ends_with('\n')) text.remove_suffix(1);
@@ -154,9 +186,10 @@ std::string Directory::path_of(const std::string& name) const {
   return path_.empty() || path_ == "." ? name : (path_ / name).string();
 }
 
-Entry Directory::look(const std::string& name) const {
+Entry Directory::look(const std::string& name, bool follow) const {
   struct stat status {};
-  if (::fstatat(descriptor_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+  const int flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
+  if (::fstatat(descriptor_.get(), name.c_str(), &status, flags) != 0) {
     if (errno == ENOENT) return {};
     fail("look at", name, errno);
   }
@@ -164,7 +197,9 @@ Entry Directory::look(const std::string& name) const {
           .mode = status.st_mode & 07777U,
           .user = status.st_uid,
           .group = status.st_gid,
-          .links = status.st_nlink};
+          .links = status.st_nlink,
+          .size = static_cast<std::uint64_t>(status.st_size),
+          .identity = {status.st_dev, status.st_ino}};
 }
 
 std::vector<std::string> Directory::names() const {
@@ -204,7 +239,16 @@ Directory Directory::open_directory(const std::string& name, bool follow) const 
   return {std::move(opened), path_of(name)};
 }
 
-File Directory::read(const std::string& name, bool follow) const {
+File Directory::read(const std::string& name, bool follow, std::size_t largest) const {
+  return read_file(name, follow, false, largest);
+}
+
+File Directory::read_with_attributes(const std::string& name) const {
+  return read_file(name, false, true, largest_file);
+}
+
+File Directory::read_file(const std::string& name, bool follow, bool with_attributes,
+                          std::size_t largest) const {
   // O_NONBLOCK: a FIFO would wait for its writer.
   const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
   const Descriptor opened(
@@ -222,9 +266,10 @@ File Directory::read(const std::string& name, bool follow) const {
     throw Error(fmt::format("{} is not a regular file", path_of(name)), "name a regular file");
   }
   const auto too_large = [&] {
-    throw Error(fmt::format("{} is larger than 1 MiB", path_of(name)), "name the right file");
+    throw Error(fmt::format("{} is larger than {} MiB", path_of(name), largest >> 20U),
+                "name the right file");
   };
-  if (static_cast<std::size_t>(status.st_size) > largest_file) too_large();
+  if (static_cast<std::size_t>(status.st_size) > largest) too_large();
 
   SecretBytes contents(static_cast<std::size_t>(status.st_size) + 1);
   std::size_t size = 0;
@@ -234,11 +279,17 @@ File Directory::read(const std::string& name, bool follow) const {
     if (got < 0) fail("read", name, errno);
     if (got == 0) break;
     size += static_cast<std::size_t>(got);
-    if (size > largest_file) too_large();
+    if (size > largest) too_large();
     if (size == contents.size()) contents.resize(2 * size);  // it grew since we looked
   }
   contents.resize(size);
-  return {name, std::move(contents), status.st_mode & 07777U, {status.st_uid, status.st_gid}};
+  File file{name, std::move(contents), status.st_mode & 07777U, {status.st_uid, status.st_gid}};
+  constexpr std::array copied = {access_acl, selinux_label};
+  if (with_attributes) {
+    const int error = read_attributes(opened.get(), copied, file.attributes);
+    if (error != 0) fail("read the attributes of", name, error);
+  }
+  return file;
 }
 
 Directory Directory::make_directory(const std::string& name, const Owner& owner,
@@ -260,15 +311,44 @@ void Directory::give_away(const Owner& owner) const {
   if (const int error = give_to(descriptor_.get(), owner)) fail("change the owner of", ".", error);
 }
 
+void Directory::take_access_of(const Directory& other) const {
+  struct stat status {};
+  if (::fstat(other.descriptor_.get(), &status) != 0) other.fail("look at", ".", errno);
+  constexpr std::array copied = {access_acl, default_acl, selinux_label};
+  Attributes attributes;
+  int error = read_attributes(other.descriptor_.get(), copied, attributes);
+  if (error != 0) other.fail("read the attributes of", ".", error);
+  error = give_to(descriptor_.get(), {status.st_uid, status.st_gid});
+  if (error == 0) error = write_attributes(descriptor_.get(), attributes);
+  if (error == 0) error = widen_to(descriptor_.get(), status.st_mode & 07777U);
+  // The setgid bit is dropped without a word for want of a privilege: chmod(2).
+  struct stat changed {};
+  if (error == 0 && ::fstat(descriptor_.get(), &changed) != 0) error = errno;
+  if (error == 0 && changed.st_mode != status.st_mode) error = EPERM;
+  if (error != 0) fail("set the owner and the mode of", ".", error);
+}
+
+void Directory::drop_default_acl() const {
+  if (::fremovexattr(descriptor_.get(), default_acl) == 0) return;
+  if (errno != ENODATA && errno != EOPNOTSUPP) fail("set the ACL of", ".", errno);
+}
+
+bool Directory::is_writable() const {
+  return ::faccessat(descriptor_.get(), ".", W_OK | X_OK, AT_EACCESS) == 0;
+}
+
 Descriptor Directory::make_file(const File& file) const {
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   // For its maker alone, until it belongs to whom it is made for.
-  const bool is_given_away = file.owner.user.has_value() || file.owner.group.has_value();
+  const bool is_given_away =
+      file.owner.user.has_value() || file.owner.group.has_value() || !file.attributes.empty();
   const unsigned mode = is_given_away ? File::secret_mode : file.mode;
   Descriptor opened(
       uninterrupted([&] { return ::openat(descriptor_.get(), file.name.c_str(), flags, mode); }));
   if (!opened.is_open()) fail("make", file.name, errno);
   int error = give_to(opened.get(), file.owner);
+  // Before the mode: where there is an ACL the group's bits stand for more than the group.
+  if (error == 0) error = write_attributes(opened.get(), file.attributes);
   if (error == 0) error = widen_to(opened.get(), file.mode);
   if (error == 0) error = write_all(opened.get(), as_text(file.contents));
   if (error != 0) {
@@ -287,6 +367,11 @@ Descriptor Directory::write_new(const File& file) const {
 
 void Directory::write_one_of_many(const File& file) const {
   if (const int error = make_file(file).close()) fail("write", file.name, error);
+}
+
+void Directory::write_more(const Descriptor& file, std::string_view bytes,
+                           const std::string& name) const {
+  if (const int error = write_all(file.get(), bytes)) fail("write", name, error);
 }
 
 void Directory::sync_file(Descriptor file, const std::string& name) const {
@@ -352,6 +437,51 @@ void Directory::append_lines(const std::string& name, std::string_view lines,
   if (is_new) sync();
 }
 
+bool Directory::read_lines(const std::string& name,
+                           const std::function<void(const TextLine&)>& visit) const {
+  const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  const Descriptor opened(
+      uninterrupted([&] { return ::openat(descriptor_.get(), name.c_str(), flags); }));
+  if (!opened.is_open() && errno == ENOENT) return false;
+  if (!opened.is_open()) fail("open", name, errno);
+  struct stat status {};
+  if (::fstat(opened.get(), &status) != 0) fail("look at", name, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("{} is not a regular file", path_of(name)), "move it away");
+  }
+  std::vector<char> buffer(4 * longest_line);
+  std::size_t held = 0;       // the beginning of a line
+  std::uint64_t dropped = 0;  // of that line, because it is too long
+  TextLine line{.text = {}, .number = 1, .offset = 0, .is_ended = true};
+  for (;;) {
+    const ssize_t got = uninterrupted(
+        [&] { return ::read(opened.get(), buffer.data() + held, buffer.size() - held); });
+    if (got < 0) fail("read", name, errno);
+    std::string_view rest(buffer.data(), held + static_cast<std::size_t>(got));
+    for (std::size_t end = rest.find('\n', held); end != std::string_view::npos;
+         end = rest.find('\n')) {
+      line.text = rest.substr(0, end);
+      visit(line);
+      line.offset += dropped + end + 1;
+      ++line.number;
+      dropped = 0;
+      rest.remove_prefix(end + 1);
+    }
+    if (got == 0) {
+      line.text = rest;
+      line.is_ended = false;
+      if (!rest.empty()) visit(line);
+      return true;
+    }
+    held = rest.size();
+    std::copy(rest.begin(), rest.end(), buffer.begin());
+    if (held > 2 * longest_line) {
+      dropped += held - longest_line - 1;
+      held = longest_line + 1;
+    }
+  }
+}
+
 void Directory::rename_new(const std::string& from, const std::string& to) const {
   rename_new(from, *this, to);
 }
@@ -369,6 +499,44 @@ void Directory::rename_new(const std::string& from, const Directory& other,
   // The file system has no RENAME_NOREPLACE: look first. The lock keeps other runs of ours out.
   if (other.look(to).kind != EntryKind::absent) other.fail("make", to, EEXIST);
   if (::renameat(fd, from.c_str(), other_fd, to.c_str()) != 0) other.fail("make", to, errno);
+}
+
+void Directory::move_over(const std::string& name, const Directory& to) const {
+  if (::renameat(descriptor_.get(), name.c_str(), to.descriptor_.get(), name.c_str()) != 0) {
+    to.fail("replace", name, errno);
+  }
+}
+
+bool Directory::exchange(const std::string& name, const Directory& other) const {
+  if (::renameat2(descriptor_.get(), name.c_str(), other.descriptor_.get(), name.c_str(),
+                  RENAME_EXCHANGE) == 0) {
+    return true;
+  }
+  switch (errno) {
+    case EINVAL:
+    case ENOSYS:
+    case EBUSY:  // a mount point, or a directory above one
+    case EXDEV: return false;
+    default: other.fail("replace", name, errno);
+  }
+}
+
+bool Directory::link_into(const std::string& name, const Directory& other) const {
+  if (::linkat(descriptor_.get(), name.c_str(), other.descriptor_.get(), name.c_str(), 0) == 0) {
+    return true;
+  }
+  switch (errno) {
+    case EPERM:  // a directory, or protected_hardlinks of proc(5)
+    case EXDEV:
+    case EMLINK:
+    case EOPNOTSUPP: return false;
+    default: other.fail("link", name, errno);
+  }
+}
+
+void Directory::rename_over(const std::string& from, const std::string& to) const {
+  const int fd = descriptor_.get();
+  if (::renameat(fd, from.c_str(), fd, to.c_str()) != 0) fail("replace", to, errno);
 }
 
 void Directory::remove(const std::string& name) const {

@@ -11,15 +11,12 @@
 #include "pki/leaf.h"
 #include "pki/pkcs12.h"
 #include "store/directory.h"
+#include "store/exports.h"
 #include "store/pair.h"
 #include "store/writer.h"
 
 namespace pki {
 namespace {
-
-// All that an export may make; what a killed one left pending is cleared by these names.
-constexpr const char* all_names[] = {"key.pk8",  "key.p12",        "cert.der",      "fullchain.pem",
-                                     "root.crt", "postgresql.crt", "postgresql.key"};
 
 // The files of a leaf, read once: its directory may be the service's, who could change them
 // between.
@@ -45,31 +42,31 @@ bool has_root_in_chain(ExportFormat format) {
   return format == ExportFormat::p12 || format == ExportFormat::fullchain;
 }
 
-SecretBytes pem_of(std::span<const Certificate> chain) {
-  SecretBytes out;
-  for (const Certificate& certificate : chain) {
-    const SecretBytes pem = certificate.pem();
-    out.insert(out.end(), pem.begin(), pem.end());
+// The one of the roots that has signed the leaf, or what stands last in its file.
+const Certificate& root_of(std::span<const Certificate> chain, std::span<const Certificate> roots) {
+  for (const Certificate* signed_by_it : {&chain.front(), &chain.back()}) {
+    const auto root = std::ranges::find_if(
+        roots, [&](const Certificate& each) { return signed_by_it->is_signed_by(each); });
+    if (root != roots.end()) return *root;
   }
-  return out;
+  return roots.front();
 }
 
-Source read_source(const ExportRequest& request, const Directory& leaf, const Certificate& root) {
+Source read_source(const ExportRequest& request, const Directory& leaf,
+                   std::span<const Certificate> roots) {
   const Pair pair({&leaf, leaf_certificate_name}, {&leaf, leaf_key_name});
   pair.demand_plain_files();
   Source source;
   const File file = leaf.read(leaf_certificate_name, false);
   const std::string path = pair.certificate().path();
-  try {
-    source.chain = Certificate::chain_from_pem(as_text(file.contents));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", path, error.what()), "put the right PEM file there");
-  }
+  source.chain = parse_file(pair.certificate(), file, Certificate::chain_from_pem);
   source.certificate_owner = file.owner;
   if (source.chain.front().is_ca()) {
     throw Error(fmt::format("{} is a CA certificate", path), "name the directory of a leaf");
   }
-  if (has_root_in_chain(request.format) && !source.chain.back().is_signed_by(root)) {
+  const Certificate& root = root_of(source.chain, roots);
+  if (has_root_in_chain(request.format) && !source.chain.front().is_signed_by(root) &&
+      !source.chain.back().is_signed_by(root)) {
     throw Error(fmt::format("{} was not signed by the root in {}", path, request.root.string()),
                 "name its root with --ca-cert");
   }
@@ -84,43 +81,80 @@ Source read_source(const ExportRequest& request, const Directory& leaf, const Ce
   return source;
 }
 
+// What a file of this name holds. Those without a key need none.
+SecretBytes contents_of(std::string_view name, std::span<const Certificate> chain, const Key* key,
+                        const Certificate& root, std::string_view password) {
+  std::vector<Certificate> with_root(chain.begin(), chain.end());
+  with_root.push_back(root);
+  if (name == "key.pk8") return key->der();
+  if (name == "key.p12") {
+    return to_pkcs12(*key, chain.front(), std::span(with_root).subspan(1), "user", password);
+  }
+  if (name == "postgresql.key") return key->pem();
+  if (name == "cert.der") {
+    const std::vector<unsigned char> der = chain.front().der();
+    return {der.begin(), der.end()};
+  }
+  if (name == "root.crt") return root.pem();
+  return pem_of(name == "fullchain.pem" ? with_root : chain);
+}
+
+// A p12's password is to be known.
+bool is_made_of(const File& file, const PairContents& pair, std::string_view password) {
+  if (file.name == "key.p12") {
+    return pkcs12_holds(file.contents, password, pair.key, pair.chain.front());
+  }
+  return file.contents == contents_of(file.name, pair.chain, &pair.key, pair.root, password);
+}
+
 std::vector<Wanted> wanted_files(const ExportRequest& request, const Source& source,
                                  const Certificate& root) {
   std::vector<Wanted> files;
-  const auto add = [&](const char* name, SecretBytes contents, bool is_secret = false,
-                       bool is_random = false) {
-    files.push_back({name, std::move(contents), is_secret, is_random});
+  const auto add = [&](const char* name, bool is_secret = false, bool is_random = false) {
+    const Key* key = source.key.has_value() ? &source.key->key : nullptr;
+    files.push_back({name, contents_of(name, source.chain, key, root, as_text(request.password)),
+                     is_secret, is_random});
   };
-  std::vector<Certificate> with_root = source.chain;
-  with_root.push_back(root);
-  const std::vector<unsigned char> der = source.chain.front().der();
   switch (request.format) {
-    case ExportFormat::pk8: add("key.pk8", source.key->key.der(), true); break;
-    case ExportFormat::p12:
-      add("key.p12",
-          to_pkcs12(source.key->key, source.chain.front(), std::span(with_root).subspan(1), "user",
-                    as_text(request.password)),
-          true, true);
-      break;
-    case ExportFormat::der: add("cert.der", {der.begin(), der.end()}); break;
-    case ExportFormat::fullchain: add("fullchain.pem", pem_of(with_root)); break;
+    case ExportFormat::pk8: add("key.pk8", true); break;
+    case ExportFormat::p12: add("key.p12", true, true); break;
+    case ExportFormat::der: add("cert.der"); break;
+    case ExportFormat::fullchain: add("fullchain.pem"); break;
     case ExportFormat::libpq:
-      add("root.crt", root.pem());
-      add("postgresql.crt", pem_of(source.chain));
-      add("postgresql.key", source.key->key.pem(), true);
+      add("root.crt");
+      add("postgresql.crt");
+      add("postgresql.key", true);
       break;
   }
   return files;
 }
 
-// The leaf's own directory may be reached by a link, as when it is made. Another one may not: it is
-// in a home, and root's files must not land where its owner points to.
+std::filesystem::path without_last_slash(const std::filesystem::path& path) {
+  return path.filename().empty() ? path.parent_path() : path;
+}
+
+bool is_beside(const ExportRequest& request) {
+  return without_last_slash(request.to.lexically_normal()) ==
+         without_last_slash(request.leaf.lexically_normal());
+}
+
+// May be reached by a link, as when it is made. Where files are to be made in it it is locked, so
+// that no renewal exchanges it meanwhile.
+Directory open_leaf(const ExportRequest& request) {
+  for (;;) {
+    Directory leaf = Directory::open(request.leaf);
+    if (!is_beside(request)) return leaf;
+    leaf.lock();
+    if (Directory::open(request.leaf).identity() == leaf.identity()) return leaf;
+  }
+}
+
+// Another directory than the leaf's may not be reached by a link: it is in a home, and root's files
+// must not land where its owner points to.
 Directory open_target(const ExportRequest& request, const Owner& owner, unsigned key_mode) {
-  const std::filesystem::path& to = request.to;
-  const std::filesystem::path clean = to.filename().empty() ? to.parent_path() : to;
+  const std::filesystem::path clean = without_last_slash(request.to);
   const std::string name = clean.filename().string();
-  if (to == request.leaf || name.empty() || name == "." || name == "..")
-    return Directory::open(clean);
+  if (name.empty() || name == "." || name == "..") return Directory::open(clean);
   const Directory parent = Directory::open(clean.parent_path());
   if (parent.look(name).kind == EntryKind::absent) {
     constexpr unsigned private_mode = 0700;
@@ -167,18 +201,21 @@ void demand_same(const Wanted& wanted, const Place& place, unsigned mode,
   }
 }
 
-SecretBytes without_line_end(SecretBytes password) {
-  if (!password.empty() && password.back() == '\n') password.pop_back();
-  if (!password.empty() && password.back() == '\r') password.pop_back();
-  return password;
+// What an editor puts behind it is no part of a password.
+SecretBytes password_of(SecretBytes contents) {
+  if (!contents.empty() && contents.back() == '\n') contents.pop_back();
+  if (!contents.empty() && contents.back() == '\r') contents.pop_back();
+  demand_pkcs12_password(as_text(contents));
+  return contents;
 }
 
 }  // namespace
 
 Exported export_leaf(const ExportRequest& request) {
-  const Directory leaf = Directory::open(request.leaf);
-  const Certificate root = read_certificate_file(request.root);
-  const Source source = read_source(request, leaf, root);
+  Directory leaf = open_leaf(request);
+  const std::vector<Certificate> roots = read_bundle(request.root);
+  const Source source = read_source(request, leaf, roots);
+  const Certificate root = root_of(source.chain, roots);
   std::vector<Wanted> wanted = wanted_files(request, source, root);
 
   const Owner certificate_owner = owner_for(request, source.certificate_owner);
@@ -186,9 +223,10 @@ Exported export_leaf(const ExportRequest& request) {
       source.key.has_value() ? owner_for(request, source.key->owner) : certificate_owner;
   const unsigned key_mode =
       source.key.has_value() ? key_mode_for(request, source) : File::secret_mode;
-  Directory target = open_target(request, key_owner, key_mode);
-  target.lock();
-  for (const char* name : all_names) target.remove(Place{&target, name}.pending().name);
+  Directory target =
+      is_beside(request) ? std::move(leaf) : open_target(request, key_owner, key_mode);
+  if (!is_beside(request)) target.lock();
+  for (const char* name : export_names) target.remove(Place{&target, name}.pending().name);
 
   Exported result;
   std::vector<Staged::Placed> missing;
@@ -210,9 +248,43 @@ Exported export_leaf(const ExportRequest& request) {
   return result;
 }
 
+RemadeExports remake_exports(const Directory& leaf, const PairContents& before,
+                             const PairContents& after,
+                             const std::optional<SecretBytes>& password) {
+  RemadeExports remade;
+  for (const std::string name : export_names) {
+    const Entry entry = leaf.look(name);
+    if (entry.kind == EntryKind::absent) continue;
+    const auto is_stale = [&](std::string_view why) {
+      if (name != "root.crt") {
+        remade.stale.push_back(fmt::format("{} is left as it is: {}", leaf.path_of(name), why));
+      }
+    };
+    if (entry.kind != EntryKind::regular || entry.links > 1) {
+      is_stale("it is a link or not a regular file");
+      continue;
+    }
+    if (name == "key.p12" && !password.has_value()) {
+      is_stale("its password is not known, and it holds the old certificate");
+      continue;
+    }
+    File file = leaf.read_with_attributes(name);
+    const std::string_view secret = password.has_value() ? as_text(*password) : std::string_view();
+    if (!is_made_of(file, before, secret)) {
+      if (!is_made_of(file, after, secret)) is_stale("it was not made of the pair beside it");
+      continue;
+    }
+    SecretBytes contents = contents_of(name, after.chain, &after.key, after.root, secret);
+    if (contents == file.contents) continue;
+    file.contents = std::move(contents);
+    remade.files.push_back(std::move(file));
+  }
+  return remade;
+}
+
 SecretBytes read_password_file(const std::filesystem::path& path) {
   const Directory directory = Directory::open(path.parent_path());
-  return without_line_end(directory.read(path.filename().string(), true).contents);
+  return password_of(directory.read(path.filename().string(), true).contents);
 }
 
 SecretBytes read_password_descriptor(int descriptor) {
@@ -231,7 +303,7 @@ SecretBytes read_password_descriptor(int descriptor) {
   }
   if (size > longest) throw Error("a password of more than 4096 bytes", "choose a shorter one");
   password.resize(size);
-  return without_line_end(std::move(password));
+  return password_of(std::move(password));
 }
 
 }  // namespace pki

@@ -11,17 +11,6 @@ bool is_there(const Place& place) {
   return place.directory->look(place.name).kind != EntryKind::absent;
 }
 
-// What is wrong with a file's contents is said with its name.
-template <class Parse>
-auto parse_file(const Place& place, const File& file, Parse parse) {
-  try {
-    return parse(as_text(file.contents));
-  } catch (const Error& error) {
-    throw Error(fmt::format("{}: {}", place.path(), error.what()),
-                error.hint().empty() ? "put the right PEM file there" : error.hint());
-  }
-}
-
 Pair::StoredKey read_key_at(const Place& place, bool follow_links) {
   const File file = place.directory->read(place.name, follow_links);
   return {parse_file(place, file, Key::from_pem), file.mode, file.owner};
@@ -51,13 +40,18 @@ void Pair::recover() const {
   const Place pending_certificate = certificate_.pending();
   const Place pending_key = key_.pending();
   const bool certificate_waits = pki::is_there(pending_certificate);
-  const bool key_waits = pki::is_there(pending_key);
+  bool key_waits = pki::is_there(pending_key);
   if (!certificate_waits && !key_waits) return;
 
   if (has_certificate() != has_key()) {
     if (has_certificate() && key_waits && match(certificate_, pending_key)) finish(key_);
     if (has_key() && certificate_waits && match(pending_certificate, key_)) finish(certificate_);
     return;
+  }
+  if (key_waits && !match(certificate_, key_) && match(certificate_, pending_key)) {
+    key_.directory->rename_over(pending_key.name, key_.name);
+    key_.directory->sync();
+    key_waits = false;
   }
   pending_certificate.directory->remove(pending_certificate.name);
   pending_key.directory->remove(pending_key.name);
@@ -115,10 +109,10 @@ Certificate Pair::read_certificate(bool follow_links) const {
 
 Pair::StoredKey Pair::read_key(bool follow_links) const { return read_key_at(key_, follow_links); }
 
-Staged Pair::stage(const Certificate& certificate, const Key& key, const Owner& owner) const {
+Staged Pair::stage(std::span<const Certificate> chain, const Key& key, const Owner& owner) const {
   std::vector<Staged::Placed> files;
   files.push_back(
-      {certificate_.directory, {certificate_.name, certificate.pem(), File::public_mode, owner}});
+      {certificate_.directory, {certificate_.name, pem_of(chain), File::public_mode, owner}});
   files.push_back({key_.directory, {key_.name, key.pem(), File::key_mode(owner), owner}});
   return Staged::as_files(std::move(files));
 }

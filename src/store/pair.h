@@ -1,10 +1,12 @@
 // A certificate and its key on the disk: the root's two files, or a leaf's.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "pki/certificate.h"
+#include "pki/error.h"
 #include "pki/key.h"
 #include "store/directory.h"
 #include "store/writer.h"
@@ -17,7 +19,9 @@ class Pair {
 
   /// After a run that was killed: finishes the publication of a pair of which one file has its name
   /// already and the other, which matches it, is pending; clears pending files that belong to
-  /// nothing published. Leaves everything alone where neither is certain.
+  /// nothing published. So it does where the two were to replace others: a certificate that does
+  /// not match the key that is there, but the pending one. Leaves everything alone where neither is
+  /// certain.
   void recover() const;
 
   [[nodiscard]] bool has_certificate() const;
@@ -41,7 +45,8 @@ class Pair {
   [[nodiscard]] StoredKey read_key(bool follow_links) const;
 
   /// Ready to be published: the certificate first, so that no reader ever finds a key without one.
-  [[nodiscard]] Staged stage(const Certificate& certificate, const Key& key,
+  /// The certificate comes first in `chain`.
+  [[nodiscard]] Staged stage(std::span<const Certificate> chain, const Key& key,
                              const Owner& owner = {}) const;
 
   [[nodiscard]] const Place& certificate() const noexcept { return certificate_; }
@@ -51,6 +56,17 @@ class Pair {
   Place certificate_;
   Place key_;
 };
+
+/// What `parse` makes of a file's contents. Its Error then names the file.
+template <class Parse>
+auto parse_file(const Place& place, const File& file, Parse parse) {
+  try {
+    return parse(as_text(file.contents));
+  } catch (const Error& error) {
+    throw Error(place.path() + ": " + error.what(),
+                error.hint().empty() ? "put the right PEM file there" : error.hint());
+  }
+}
 
 /// Throws an Error that names the file.
 [[nodiscard]] Certificate read_certificate_at(const Place& place, bool follow_links);

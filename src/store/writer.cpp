@@ -37,6 +37,29 @@ Staged Staged::as_files(std::vector<Placed> files) {
   return staged;
 }
 
+Staged Staged::as_replacements(std::vector<Placed> files) {
+  Staged staged = as_files(std::move(files));
+  for (Move& move : staged.moves_) move.replaces = true;
+  return staged;
+}
+
+Staged Staged::as_replacement(const Place& place, unsigned mode, const Owner& owner) {
+  Staged staged;
+  const std::string pending = place.pending().name;
+  Descriptor written = place.directory->write_new({pending, {}, mode, owner});
+  staged.moves_.push_back({place.pending(), place.name, false, {}, {}});
+  Move& move = staged.moves_.back();
+  move.replaces = true;
+  move.files.push_back({std::move(written), pending});
+  return staged;
+}
+
+void Staged::write(std::string_view bytes) {
+  const Move& move = moves_.front();
+  const Written& written = move.files.front();
+  move.from.directory->write_more(written.file, bytes, written.name);
+}
+
 void Staged::sync() {
   for (Move& move : moves_) {
     if (move.synced) continue;
@@ -50,7 +73,11 @@ void Staged::sync() {
 void Staged::publish() {
   sync();
   for (Move& move : moves_) {
-    move.from.directory->rename_new(move.from.name, move.to);
+    if (move.replaces) {
+      move.from.directory->rename_over(move.from.name, move.to);
+    } else {
+      move.from.directory->rename_new(move.from.name, move.to);
+    }
     move.published = true;
     move.from.directory->sync();
   }

@@ -1,8 +1,8 @@
 // Publishing files so that a reader sees all of them or none, whatever is killed or full.
 //
 // Everything is first staged under a name of our own beside its place, and is on the disk before
-// the first rename. A name that is in use is never replaced. What a killed run left staged is found
-// by its fixed name, under the lock that every run takes.
+// the first rename. A name that is in use is never replaced, except by as_replacement. What a
+// killed run left staged is found by its fixed name, under the lock that every run takes.
 #pragma once
 
 #include <optional>
@@ -38,11 +38,17 @@ class Staged {
     File file;
   };
   static Staged as_files(std::vector<Placed> files);
+  /// The same, but what has their names is replaced.
+  static Staged as_replacements(std::vector<Placed> files);
+  /// A file that takes the place of the one of its name, if there is one. Its bytes come by
+  /// write().
+  static Staged as_replacement(const Place& place, unsigned mode, const Owner& owner = {});
 
   Staged(Staged&&) noexcept = default;
   Staged& operator=(Staged&&) = delete;
   ~Staged();
 
+  void write(std::string_view bytes);
   /// Waits until everything staged is on the disk. publish() does it where it was not done before.
   void sync();
   /// On return the files are under their names, and that is on the disk. Throws Error.
@@ -67,6 +73,7 @@ class Staged {
     std::vector<Written> files;
     bool synced = false;
     bool published = false;
+    bool replaces = false;  // what has the name
   };
 
   Staged() = default;

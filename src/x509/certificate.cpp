@@ -9,25 +9,15 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <ctime>
 
+#include "base/ascii.h"
 #include "base/openssl.h"
 #include "pki/error.h"
+#include "x509/asn1.h"
 #include "x509/pem.h"
 
 namespace pki {
 namespace {
-
-Instant read_time(const ASN1_TIME* time) {
-  std::tm broken_down{};
-  check(ASN1_TIME_to_tm(time, &broken_down), "reading a certificate's dates");
-  using namespace std::chrono;
-  const year_month_day date{year{broken_down.tm_year + 1900},
-                            month{static_cast<unsigned>(broken_down.tm_mon + 1)},
-                            day{static_cast<unsigned>(broken_down.tm_mday)}};
-  return sys_days{date} + hours{broken_down.tm_hour} + minutes{broken_down.tm_min} +
-         seconds{broken_down.tm_sec};
-}
 
 std::string_view view(const ASN1_STRING* string) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
@@ -44,6 +34,19 @@ San read_san(const GENERAL_NAME* name) {
   throw Error("the certificate has a name that is neither a DNS name nor an IP address");
 }
 
+constexpr std::string_view hex_digits = "0123456789ABCDEF";
+
+// Of each character the value as a digit; 255 for what is none.
+constexpr std::array<std::uint8_t, 256> hex_values = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(255);
+  for (std::uint8_t i = 0; i < 16; ++i) {
+    values[static_cast<std::uint8_t>(hex_digits[i])] = i;
+    values[static_cast<std::uint8_t>(ascii_lower(hex_digits[i]))] = i;
+  }
+  return values;
+}();
+
 bool allows(x509_st* certificate, std::uint32_t usage) {
   return (X509_get_extended_key_usage(certificate) & usage) != 0;
 }
@@ -54,9 +57,19 @@ std::string text(Instant instant) {
   const auto day = std::chrono::floor<std::chrono::days>(instant);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss time{instant - day};
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     time.hours().count(), time.minutes().count(), time.seconds().count());
+  std::string out = "0000-00-00T00:00:00Z";
+  const auto put = [&](std::size_t at, std::size_t digits, std::int64_t number) {
+    for (std::size_t i = at + digits; i-- > at; number /= 10) {
+      out[i] = static_cast<char>('0' + number % 10);
+    }
+  };
+  put(0, 4, static_cast<int>(date.year()));
+  put(5, 2, static_cast<unsigned>(date.month()));
+  put(8, 2, static_cast<unsigned>(date.day()));
+  put(11, 2, time.hours().count());
+  put(14, 2, time.minutes().count());
+  put(17, 2, time.seconds().count());
+  return out;
 }
 
 std::string text(std::chrono::days number) {
@@ -90,9 +103,30 @@ SerialNumber SerialNumber::from_bytes(std::span<const std::uint8_t> bytes) {
   return serial;
 }
 
+std::optional<SerialNumber> SerialNumber::parse(std::string_view text) noexcept {
+  while (text.size() > 2 && text.starts_with("00")) text.remove_prefix(2);
+  SerialNumber serial;
+  serial.size_ = text.size() / 2;
+  if (text.empty() || text.size() % 2 != 0 || serial.size_ > serial.bytes_.size()) {
+    return std::nullopt;
+  }
+  unsigned all = 0;
+  for (std::size_t i = 0; i < serial.size_; ++i) {
+    const unsigned high = hex_values[static_cast<std::uint8_t>(text[2 * i])];
+    const unsigned low = hex_values[static_cast<std::uint8_t>(text[2 * i + 1])];
+    serial.bytes_[i] = static_cast<std::uint8_t>(high << 4U | low);
+    all |= high | low;
+  }
+  if (all > 15) return std::nullopt;
+  return serial;
+}
+
 std::string SerialNumber::text() const {
   std::string out;
-  for (const std::uint8_t byte : bytes()) out += fmt::format("{:02X}", byte);
+  for (const std::uint8_t byte : bytes()) {
+    out += hex_digits[byte >> 4U];
+    out += hex_digits[byte & 15U];
+  }
   return out;
 }
 
@@ -164,13 +198,7 @@ PublicKey Certificate::public_key() const {
   return PublicKey(check(X509_get_pubkey(native()), "reading a certificate's public key"));
 }
 
-SerialNumber Certificate::serial() const {
-  const ASN1_INTEGER* number = X509_get0_serialNumber(native());
-  const std::string_view bytes = view(number);
-  if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER) throw Error("a negative serial number");
-  return SerialNumber::from_bytes(
-      {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
-}
+SerialNumber Certificate::serial() const { return read_serial(X509_get0_serialNumber(native())); }
 
 Validity Certificate::validity() const {
   return {read_time(X509_get0_notBefore(native())), read_time(X509_get0_notAfter(native()))};
@@ -201,8 +229,19 @@ std::string Certificate::subject() const {
   return text;
 }
 
+std::optional<long> Certificate::path_length() const noexcept {
+  const long length = X509_get_pathlen(native());
+  return length < 0 ? std::nullopt : std::optional(length);
+}
+
 bool Certificate::is_ca() const noexcept {
   return (X509_get_extension_flags(native()) & EXFLAG_CA) != 0;
+}
+
+bool Certificate::names_issuer(const Certificate& issuer) const {
+  const bool is_named = X509_check_issued(issuer.native(), native()) == X509_V_OK;
+  forget_openssl_errors();
+  return is_named;
 }
 
 bool Certificate::is_signed_by(const Certificate& issuer) const {
@@ -224,6 +263,15 @@ std::string Certificate::fingerprint() const {
   std::string out;
   for (unsigned i = 0; i < size; ++i) out += fmt::format("{}{:02X}", i == 0 ? "" : ":", digest[i]);
   return out;
+}
+
+SecretBytes pem_of(std::span<const Certificate> certificates) {
+  SecretBytes all;
+  for (const Certificate& certificate : certificates) {
+    const SecretBytes pem = certificate.pem();
+    all.insert(all.end(), pem.begin(), pem.end());
+  }
+  return all;
 }
 
 }  // namespace pki

@@ -14,6 +14,7 @@
 #include "base/ascii.h"
 #include "base/openssl.h"
 #include "pki/error.h"
+#include "pki/profile.h"
 #include "x509/presented.h"
 #include "x509/stack.h"
 
@@ -27,9 +28,6 @@ using Level = Finding::Level;
 constexpr days longest_lifetime{825};
 
 constexpr const char* verifying = "verifying a certificate";
-
-// How roots of this program's and of minica's are called.
-constexpr std::string_view our_roots = "minica root ca ";
 
 std::string name_of(const Certificate& certificate) {
   const std::string name = certificate.common_name();
@@ -226,7 +224,7 @@ class Inspector {
     } else if (names_itself(leaf_)) {
       problem("self-signed", "it is self-signed, and is not among the trusted roots",
               "issue one from a root that clients have: pki --domains NAME");
-    } else if (issuer.starts_with(our_roots)) {
+    } else if (issuer.starts_with(root_name)) {
       problem("older-root",
               fmt::format("it was signed by {}, which is not trusted: an older root, or another "
                           "directory's",

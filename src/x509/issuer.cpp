@@ -12,38 +12,14 @@
 
 #include "base/openssl.h"
 #include "pki/error.h"
+#include "x509/asn1.h"
 #include "x509/ec_encoding.h"
+#include "x509/signing.h"
 
 namespace pki {
 namespace {
 
 constexpr const char* building = "building a certificate";
-
-// --- what an issuer's key may be ---
-
-[[noreturn]] void refuse_key(const PublicKey& key, const std::string& why) {
-  throw Error(fmt::format("a root with a key of type {}: {}", key.description(), why),
-              "make a new root, with an EC (P-256) or an RSA key of 2048 bits or more");
-}
-
-// The digest that goes with the key: SHA-256 for RSA, and in EC one as long as the curve's field.
-const EVP_MD* signature_digest(const PublicKey& key) {
-  const evp_pkey_st* native = key.native();
-  if (EVP_PKEY_is_a(native, "ED25519") == 1 || EVP_PKEY_is_a(native, "ED448") == 1) {
-    refuse_key(key, "its signatures break SCRAM channel binding in libpq");
-  }
-  const int bits = EVP_PKEY_get_bits(native);
-  if (EVP_PKEY_is_a(native, "RSA") == 1) {
-    if (bits < 2048) refuse_key(key, "too weak, clients refuse it");
-    return EVP_sha256();
-  }
-  if (EVP_PKEY_is_a(native, "EC") == 1) {
-    if (bits == 256) return EVP_sha256();
-    if (bits == 384) return EVP_sha384();
-    if (bits == 521) return EVP_sha512();
-  }
-  refuse_key(key, "not supported");
-}
 
 // --- building ---
 
@@ -73,25 +49,6 @@ void set_public_key(x509_st* certificate, const PublicKey& key) {
     }
   }
   check(X509_set_pubkey(certificate, key.native()), building);
-}
-
-Handle<asn1_string_st> octet_string(std::span<const unsigned char> bytes) {
-  auto string = check(ASN1_OCTET_STRING_new(), building);
-  check(ASN1_OCTET_STRING_set(string.get(), bytes.data(), static_cast<int>(bytes.size())),
-        building);
-  return string;
-}
-
-// RFC 7093 section 2 method 1: the left-most 160 bits of SHA-256 over the subjectPublicKey.
-std::vector<unsigned char> key_identifier(const x509_st* certificate) {
-  const ASN1_BIT_STRING* bits = X509_get0_pubkey_bitstr(certificate);
-  std::vector<unsigned char> digest(EVP_MAX_MD_SIZE);
-  unsigned size = 0;
-  check(EVP_Digest(ASN1_STRING_get0_data(bits), static_cast<std::size_t>(ASN1_STRING_length(bits)),
-                   digest.data(), &size, EVP_sha256(), nullptr),
-        building);
-  digest.resize(20);
-  return digest;
 }
 
 void add_extension(x509_st* certificate, int nid, void* value, bool critical) {
@@ -157,21 +114,12 @@ void add_sans(x509_st* certificate, const CertificateSpec& spec) {
   add_extension(certificate, NID_subject_alt_name, names.get(), spec.common_name.empty());
 }
 
-void set_time(ASN1_TIME* field, Instant instant) {
-  // Chooses UTCTime through 2049 and GeneralizedTime from 2050, as RFC 5280 4.1.2.5 demands.
-  if (ASN1_TIME_set(field, instant.time_since_epoch().count()) == nullptr) {
-    throw_openssl_error(building);
-  }
-}
-
 // A certificate for `key`, without an issuer's name, authority key identifier and signature.
 Handle<x509_st> build(const CertificateSpec& spec, const PublicKey& key) {
   auto certificate = check(X509_new_ex(common_context(), nullptr), building);
   x509_st* const x = certificate.get();
   check(X509_set_version(x, X509_VERSION_3), building);
-  const auto serial = spec.serial.bytes();
-  check(ASN1_STRING_set(X509_get_serialNumber(x), serial.data(), static_cast<int>(serial.size())),
-        building);
+  set_serial(X509_get_serialNumber(x), spec.serial);
   set_time(X509_getm_notBefore(x), spec.validity.not_before);
   set_time(X509_getm_notAfter(x), spec.validity.not_after);
   set_common_name(x, spec.common_name);
@@ -210,12 +158,6 @@ bool same_octets(const ASN1_OCTET_STRING* a, std::span<const unsigned char> b) {
          std::ranges::equal(
              std::span(ASN1_STRING_get0_data(a), static_cast<std::size_t>(ASN1_STRING_length(a))),
              b);
-}
-
-std::vector<unsigned char> issuer_key_identifier(x509_st* issuer) {
-  const ASN1_OCTET_STRING* own = X509_get0_subject_key_id(issuer);
-  if (own == nullptr) return key_identifier(issuer);
-  return {ASN1_STRING_get0_data(own), ASN1_STRING_get0_data(own) + ASN1_STRING_length(own)};
 }
 
 // Every field that the profile and the specification determine, as the certificate really has it.
@@ -293,7 +235,7 @@ Issuer::Issuer(Certificate certificate, Key key)
   if (certificate_.public_key() != key_.public_key()) {
     throw Error("the certificate and the private key do not match", "put the pair back together");
   }
-  signature_digest(key_.public_key());
+  static_cast<void>(signature_digest(key_.public_key()));
   const std::uint32_t flags = X509_get_extension_flags(root);
   if ((flags & EXFLAG_INVALID) != 0) throw Error("its extensions are damaged", make_new);
   if (X509_get_version(root) != X509_VERSION_3 || (flags & EXFLAG_BCONS) == 0 ||
@@ -331,9 +273,8 @@ Certificate Issuer::sign(const CertificateSpec& spec, const PublicKey& key) cons
   }
   const Handle<x509_st> draft = build(spec, key);
   check(X509_set_issuer_name(draft.get(), X509_get_subject_name(certificate_.native())), building);
-  const Handle<AUTHORITY_KEYID_st> authority = check(AUTHORITY_KEYID_new(), building);
-  authority->keyid = octet_string(issuer_key_identifier(certificate_.native())).release();
-  add_extension(draft.get(), NID_authority_key_identifier, authority.get(), false);
+  add_extension(draft.get(), NID_authority_key_identifier,
+                authority_key_identifier(certificate_.native()).get(), false);
 
   Certificate made = sign_with(draft.get(), key_);
   check_against(spec, key, certificate_, made);

@@ -15,10 +15,7 @@ constexpr const char* writing = "writing PKCS #12";
 
 // OpenSSL wants a C string, and gives no other way to say where it ends.
 SecretBytes terminated(std::string_view password) {
-  if (password.empty()) throw Error("the password is empty", "put one into the file");
-  if (password.find('\0') != std::string_view::npos) {
-    throw Error("the password has a NUL byte", "choose one that can be typed");
-  }
+  demand_pkcs12_password(password);
   SecretBytes bytes(password.begin(), password.end());
   bytes.push_back('\0');
   return bytes;
@@ -29,6 +26,13 @@ const char* c_string(const SecretBytes& bytes) {
 }
 
 }  // namespace
+
+void demand_pkcs12_password(std::string_view password) {
+  if (password.empty()) throw Error("the password is empty", "put one into the file");
+  if (password.find('\0') != std::string_view::npos) {
+    throw Error("the password has a NUL byte", "choose one that can be typed");
+  }
+}
 
 SecretBytes to_pkcs12(const Key& key, const Certificate& certificate,
                       std::span<const Certificate> chain, const std::string& friendly_name,

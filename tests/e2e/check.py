@@ -196,6 +196,39 @@ class Sockets(Case):
                 self.directory, server.target, "handshake-failed", "server-error"
             )
 
+    def test_messages_within_the_handshake_that_never_end(self):
+        """HelloRequests, which OpenSSL passes over by itself."""
+        flood = bytes.fromhex("1603033ffc") + bytes(0x3FFC)
+
+        def serve(connection):
+            connection.recv(64)
+            connection.sendall(b"S")
+            connection.recv(4096)
+            while True:
+                connection.sendall(flood * 16)
+
+        with Listener(serve) as server:
+            self.assert_ends_in_time(server.target)
+
+    def test_messages_after_the_handshake_that_never_end(self):
+        """A client certificate is asked for, and then come tickets."""
+
+        def ask(context):
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(self.directory / "minica.pem")
+            context.num_tickets = 10_000_000
+
+        leaf, key = make_leaf()
+        with tls_server(leaf, key, ask) as target:
+            self.assert_ends_in_time(target)
+
+    def assert_ends_in_time(self, target):
+        started = time.monotonic()
+        self.pki(self.directory, "check", target, "--timeout", "2", "--no-plaintext-probe")
+        taken = time.monotonic() - started
+        self.assertGreater(taken, 1.5)  # otherwise there was an end
+        self.assertLess(taken, 10)
+
     def test_bytes_that_never_end(self):
         """A byte now and then, each in time: within a handshake, and within a message."""
 

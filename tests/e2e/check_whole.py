@@ -7,6 +7,7 @@ What each part of it finds, and in which words, is tested in check.py, login.py 
 
 import contextlib
 import json
+import os
 import pwd
 import ssl
 import time
@@ -26,7 +27,7 @@ class Case(check.ServersCase):
         """The exit status and the reports; nothing on stderr, and no secret anywhere."""
         variables = [f"{name}={value}" for name, value in environment.items()]
         done = run(
-            ["env", *variables, support.program(), "check", "--json", "--timeout", "10", *arguments],
+            ["env", *variables, str(support.program()), "check", "--json", "--timeout", "10", *arguments],
             self.directory,
         )
         self.assertNotIn(PASSWORD, done.output)
@@ -91,10 +92,18 @@ class Tutorial(Case):
     def test_a_connection_string_that_does_not_verify(self):
         self.issue()
         database = self.postgres("hostssl all all 127.0.0.1/32 scram-sha-256\n")
-        for mode, findings in (("require", ["unverified-string"]), ("verify-full", [])):
-            target = f"postgresql://app@localhost:{database.port}/postgres?hostaddr=127.0.0.1"
-            status, reports = self.look(f"{target}&sslmode={mode}", PGPASSWORD=PASSWORD)
-            self.assertEqual((status, self.ids(reports)), (3 if findings else 0, findings), reports)
+        for more, environment, level in (
+            ("&sslmode=require", {}, "problem"),
+            ("", {"PGSSLMODE": "disable"}, "problem"),
+            ("", {}, "note"),
+            ("&sslmode=verify-full", {"PGSSLMODE": "disable"}, None),
+        ):
+            target = f"postgresql://app@localhost:{database.port}/postgres?hostaddr=127.0.0.1{more}"
+            status, reports = self.look(target, PGPASSWORD=PASSWORD, **environment)
+            self.assertEqual(status, 3 if level == "problem" else 0, reports)
+            found = [f["level"] for r in reports for f in r["findings"]
+                     if f["id"] == "unverified-string"]
+            self.assertEqual(found, [level] if level else [])
             self.assertEqual(reports[1]["facts"]["second hop"], "none: this is the database")
 
     def test_passwords_go_to_verified_servers_alone(self):
@@ -205,7 +214,51 @@ class Identities(Case):
         self.assertIn("late.pem: ", report["findings"][0]["what"])
 
 
+    def test_a_login_with_it(self):
+        """By --cert, and by the connection string's own settings."""
+        database = self.postgres("hostssl all all 127.0.0.1/32 cert\n")
+        role = run(servers.psql("-c", "CREATE ROLE late LOGIN", host="127.0.0.1", user="app",
+                                port=database.port, dbname="postgres", sslmode="require",
+                                sslcert=self.directory / "app/cert.pem",
+                                sslkey=self.directory / "app/key.pem"))
+        role.or_fail()
+        string = f"host=localhost hostaddr=127.0.0.1 port={database.port} user=app dbname=postgres"
+        files = f" sslcert={self.directory}/app/cert.pem sslkey={self.directory}/app/key.pem"
+        for arguments in ([string, "--cert", "app"], [string + files]):
+            status, reports = self.look(*arguments)
+            self.assertEqual((status, self.ids(reports)), (0, []), reports)
+            probe, login = reports
+            self.assertEqual(probe["facts"]["client certificate"], "asked for, and taken")
+            self.assertEqual(login["facts"]["user"], "app")
+            self.assertIn("app/key.pem", login["command"])
+            self.assertEqual(probe["command"], "")
+        status, reports = self.look(string)
+        self.assertEqual(status, 1)
+        self.assertEqual(self.ids(reports), ["login-failed"])
+
+
 class Several(Case):
+    def test_what_is_wrong_with_one_is_not_with_others(self):
+        self.issue()
+        status, reports = self.look(
+            "host=localhost hostaddr=127.0.0.1 port=1 sslrootcert=nowhere.pem",
+            "host=localhost hostaddr=127.0.0.1 port=1",
+            "localhost/",
+        )
+        self.assertEqual(status, 1)
+        self.assertEqual([len(r["findings"]) > 0 for r in reports], [True, True, False], reports)
+        self.assertIn("nowhere.pem", reports[0]["findings"][0]["what"])
+
+    def test_without_threads(self):
+        """A system that gives no more of them: one after the other, then."""
+        self.issue()
+        done = run(
+            ["sh", "-c", 'ulimit -v 400000; exec "$@"', "sh", str(support.program()), "check",
+             "--json", *["127.0.0.1:1"] * 40],
+            self.directory,
+        )
+        self.assertEqual(len(json.loads(done.output)), 40)
+
     def test_at_the_same_time_and_in_order(self):
         """Two silent servers cost one timeout, not two."""
         self.issue()
@@ -217,7 +270,7 @@ class Several(Case):
         with check.Listener(never_answer) as one, check.Listener(never_answer) as other:
             started = time.monotonic()
             done = run(
-                [support.program(), "check", "--json", "--timeout", "2", one.target, other.target,
+                [str(support.program()), "check", "--json", "--timeout", "2", one.target, other.target,
                  "localhost/"],
                 self.directory,
             )
@@ -231,7 +284,7 @@ class Several(Case):
 
 class OnTheDisk(Case):
     def test_a_leaf_and_who_reads_it(self):
-        run([support.program(), "--domains", "bouncerhost"], self.directory).or_fail()
+        run([str(support.program()), "--domains", "bouncerhost"], self.directory).or_fail()
         status, (report,) = self.look("bouncerhost/")
         self.assertEqual((status, report["findings"]), (0, []), report)
         status, reports = self.look("bouncerhost/", "--as", "nobody")
@@ -239,24 +292,82 @@ class OnTheDisk(Case):
         self.assertIn("unreadable", self.ids(reports))
         status, _ = self.look("bouncerhost/", "--as", str(pwd.getpwnam("nobody").pw_uid))
         self.assertEqual(status, 3)
-        # From another directory its root is the one beside it.
-        done = run([support.program(), "check", str(self.directory / "bouncerhost")], Path("/"))
-        self.assertEqual(done.status, 0, done)
+        # Its root is the one beside it, wherever one is, and however it is called.
+        leaf = self.directory / "bouncerhost"
+        for directory, name in (
+            (Path("/"), str(leaf)), (Path("/"), f"{leaf}/"), (leaf, "."), (leaf, "./"),
+            (leaf, "../bouncerhost/"), (leaf, "cert.pem"), (self.directory, "bouncerhost/."),
+            (self.directory, "./bouncerhost"),
+        ):
+            with self.subTest(name):
+                done = run([str(support.program()), "check", name], directory)
+                self.assertEqual(done.status, 0, done)
+        # Without one, the rest is judged.
+        (self.directory / "minica.pem").rename(self.directory / "root.pem")
+        status, reports = self.look("bouncerhost/")
+        self.assertEqual((status, self.ids(reports)), (1, ["not-verified"]))
+        self.assertEqual(self.look("bouncerhost/", "--ca-cert", "root.pem")[0], 0)
+
+    def test_a_directory_that_is_gone(self):
+        gone = self.directory / "gone"
+        gone.mkdir()
+        done = run(["sh", "-c", 'cd "$1" && rmdir "$1" && exec "$2" check x/', "sh", str(gone),
+                    str(support.program())])
+        self.assertEqual(done.status, 1, done)
+        self.assertIn("access-unknown", done.output)
 
     def test_pgbouncer_ini(self):
         self.issue()
         with self.bouncer("good", "client_tls_sslmode = require"):
             ini = self.directory / "good" / "pgbouncer.ini"
-            done = run(as_root(support.program(), "check", "--json", "--as", "postgres", str(ini)),
+            done = run(as_root(str(support.program()), "check", "--json", "--as", "postgres", str(ini)),
                        self.directory)
             (report,) = json.loads(done.output)
             self.assertEqual((done.status, self.ids([report])), (0, []), report)
         broken = self.directory / "broken.ini"
         broken.write_text(ini.read_text() + "client_tls_sslmode = require # for now\n")
-        done = run(as_root(support.program(), "check", "--json", "--as", "postgres", str(broken)),
+        done = run(as_root(str(support.program()), "check", "--json", "--as", "postgres", str(broken)),
                    self.directory)
         self.assertEqual(done.status, 3)
         self.assertIn("ini-comment", self.ids(json.loads(done.output)))
+
+    def test_its_user_is_the_reader(self):
+        run([str(support.program()), "--domains", "localhost"], self.directory).or_fail()
+        ini = self.directory / "pgbouncer.ini"
+        text = (
+            "[pgbouncer]\nlisten_addr = *\nclient_tls_sslmode = require\n"
+            f"client_tls_key_file = {self.directory}/localhost/key.pem\n"
+            f"client_tls_cert_file = {self.directory}/localhost/cert.pem\n"
+            f"client_tls_ca_file = {self.directory}/minica.pem\n"
+        )
+        ini.write_text(text + "user = nobody\n")
+        status, (report,) = self.look(str(ini))
+        self.assertEqual(report["facts"]["files are read by"], "nobody")
+        self.assertIn("unreadable", self.ids([report]))
+        self.assertNotIn("not verified", report["facts"]["client_tls certificate"])
+        ini.write_text(text + "auth_file = /nonexistent/userlist.txt\n")
+        status, (report,) = self.look(str(ini))
+        self.assertEqual((status, self.ids([report])), (3, ["missing-file"]))
+
+    def test_no_secret_of_an_ini_is_shown(self):
+        ini = self.directory / "pgbouncer.ini"
+        ini.write_text(
+            "[databases]\nmy db = host=10.0.0.1 password=hushhush dbname=x\n"
+            "d = host=10.0.0.1 password=hushhush # or is it\n"
+            "[pgbouncer]\nlisten_addr = *\nauth_query = hushhush # x\nx = hushhush # y\n"
+        )
+        for options in ([], ["--json"], ["--quiet"]):
+            done = run([str(support.program()), "check", str(ini), *options], self.directory)
+            self.assertEqual(done.status, 3, done)
+            self.assertNotIn("hushhush", done.output)
+
+    def test_an_ini_without_an_end(self):
+        ini = self.directory / "pgbouncer.ini"
+        ini.write_text("a\n" * 500_000)
+        started = time.monotonic()
+        _, (report,) = self.look(str(ini))
+        self.assertLess(time.monotonic() - started, 10)
+        self.assertLess(len(report["findings"]), 110)
 
     def test_bundles(self):
         (self.directory / "global-bundle.pem").write_bytes(
@@ -281,10 +392,24 @@ class OnTheDisk(Case):
         self.assert_refused(
             self.directory, "check", "localhost/", "--as", "nobody-at-all", says=["nobody-at-all"]
         )
+        for string in ("postgresql://app:hushhush@h/db", "Postgresql://app:hushhush@h/db",
+                       "app:hushhush@localhost", "postgres:/app:hushhush@h"):
+            with self.subTest(string):
+                refused = self.assert_refused(self.directory, "check", string)
+                self.assertNotIn(b"hushhush", refused.stdout + refused.stderr)
+        (self.directory / "k=v").mkdir()
+        self.assertIn("missing-file", self.ids(self.look("./k=v/")[1]))
         self.assert_refused(
-            self.directory, "check", f"postgresql://app:{PASSWORD.replace(' ', '')}@h/db",
-            says=["secret"],
+            self.directory, "check", "host=h sslrootcert=system", says=["--ca-cert"]
         )
+
+    def test_pipes_are_not_waited_for(self):
+        self.issue()
+        os.mkfifo(self.directory / "pipe")
+        for name in ("sslcert", "sslcrl", "sslrootcert", "sslkey"):
+            self.assert_refused(
+                self.directory, "check", f"host=h {name}={self.directory}/pipe", says=[name]
+            )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import time
 import unittest
 from pathlib import Path
 
-from docs import CHOICES, PKI, TREE, commands, options_in_help, values
+from docs import CHOICES, PKI, TREE, commands, help_of, options_in_help, values
 
 COMPLETIONS = TREE / "completions"
 
@@ -169,7 +169,9 @@ class Cases:
             if choice.command == "issue":
                 ways = ["pki", "pki issue", "pki issue --domains=host --days 9"]
             else:
-                ways = [f"pki {choice.command} --json", f"pki {choice.command} NAME"]
+                ways = [f"pki {choice.command} --json"]
+                if f"{choice.command} OPTION..." not in help_of(choice.command):  # it has operands
+                    ways.append(f"pki {choice.command} NAME")
             all_values = set(values(choice))
             start = max(all_values)[:2]
             for separator in self.separators:
@@ -181,19 +183,27 @@ class Cases:
                 )
 
     def test_kinds(self):
-        [kind] = [choice for choice in CHOICES if not choice.is_option]
+        [kind] = [choice for choice in CHOICES if choice.name == "KIND"]
         for way in ["pki config ", "pki config --json --out=certs --user postgres "]:
             self.assertEqual(self.choices(way) - set(options_in_help("config")), set(values(kind)))
             self.offers(f"{way}r", {"rails"})
 
+    def test_steps(self):
+        [step] = [choice for choice in CHOICES if choice.name == "STEP"]
+        for way in ["pki rotate ", "pki rotate --json --out=certs "]:
+            self.assertEqual(self.choices(way) - set(options_in_help("rotate")), set(values(step)))
+        self.offers("pki rotate begin f", set())
+
     def test_names(self):
-        options = set(options_in_help("config")) | set(options_in_help("export"))
+        options = {one for name in ("config", "export", "revoke") for one in options_in_help(name)}
         for way in [
             "pki config psql ",
             "pki config --user app_user node ",
             "pki config go --port=5432 ",
             "pki export ",
             "pki export --format pk8 --json ",
+            "pki revoke ",
+            "pki revoke --all --reason superseded ",
         ]:
             self.assertEqual(self.choices(way) - options, NAMES)
             self.offers(f"{way}a", {"app_user"})
@@ -201,6 +211,8 @@ class Cases:
             self.offers(f"pki export {out} o", NAMES_IN_CERTS)
             self.offers(f"pki config jdbc {out} o", NAMES_IN_CERTS)
         self.offers("pki export app_user b", set())
+        self.offers("pki revoke app_user b", set())
+        self.offers("pki crl b", set())
         self.offers("pki config psql bouncerhost a", set())
 
     def offers_owners(self, line: str, expected: set[str]) -> None:
@@ -227,6 +239,7 @@ class Cases:
             ("", "--ca-key"),
             ("issue", "--ca-cert"),
             ("config", "--ca-cert"),
+            ("list", "--ca-cert"),
             ("config psql", "--server-ca"),
             ("export", "--password-file"),
             ("export NAME", "--ca-cert"),
@@ -238,7 +251,7 @@ class Cases:
                 self.offers(f"{line}sp", {"spare root.pem"})
 
     def test_directories(self):
-        for option in ["--out", "issue --out", "config psql --out", "export --to", "export n --out"]:
+        for option in ["--out", "issue --out", "list --out", "config psql --out", "export --to", "export n --out"]:
             for separator in self.path_separators:
                 self.offers(f"pki {option}{separator}", DIRECTORIES)
                 self.offers(f"pki {option}{separator}c", {"certs"})
@@ -248,6 +261,7 @@ class Cases:
             "--domains",
             "--ip-addresses",
             "--days",
+            "list --expiring",
             "--user",
             "config --user",
             "config --dbname",

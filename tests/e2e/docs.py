@@ -93,11 +93,39 @@ CHOICES = [
         "ca clients dual kdc ocsp peers root servers signing timestamp user web",
     ),
     Choice(
+        "--kind",
+        "list",
+        "list --kind VALUE --ca-cert no/root.pem",
+        "cannot open directory",
+        "all any ca clients leaf other peers root servers user",
+    ),
+    Choice(
+        "--sort",
+        "list",
+        "list --sort VALUE --ca-cert no/root.pem",
+        "cannot open directory",
+        "date days end kind names none reverse serial status",
+    ),
+    Choice(
         "--format",
         "export",
         "export no/directory --format VALUE",
         "cannot open directory|a p12 needs a password",
         "bundle chain crl jks jwk pem pfx pk1 pkcs1 pkcs12 pkcs8 sec1 ssh",
+    ),
+    Choice(
+        "--reason",
+        "revoke",
+        "revoke no/name --ca-cert no/root.pem --reason VALUE",
+        "cannot open directory",
+        "AACompromise certificateHold key-compromise lost privilegeWithdrawn removeFromCRL",
+    ),
+    Choice(
+        "STEP",
+        "rotate",
+        "rotate VALUE --ca-cert no/root.pem",
+        "cannot open directory",
+        "abort commit end next start stop",
     ),
     Choice(
         "KIND",
@@ -120,7 +148,7 @@ def refusal(one: Choice, value: str) -> str | None:
     message = run(PKI, *arguments).stderr.removeprefix("pki: ")
     if re.match(one.accepted, message):
         return None
-    assert re.match(f"{one.name}:" if one.is_option else "unknown kind", message), message
+    assert re.match(f"{one.name}:" if one.is_option else f"unknown {one.name.lower()}", message), message
     return message
 
 
@@ -198,7 +226,7 @@ class Completion:
     of_command: str  # the part of the text that is about COMMAND
     options: str  # in that part
     values: str  # of OPTION
-    kinds: str
+    operands: str  # of OPERAND
     common: tuple[str, ...] = ()  # options of every command that stand elsewhere
 
     def read(self) -> str:
@@ -216,7 +244,7 @@ class Completion:
 
     def values_of(self, one: Choice) -> set[str]:
         if not one.is_option:
-            return self.find(self.kinds)
+            return self.find(self.operands.replace("OPERAND", one.name))
         return self.find(self.values.replace("OPTION", one.name.removeprefix("--")))
 
 
@@ -227,7 +255,7 @@ COMPLETIONS = [
         of_command=r"^ {16}COMMAND\)$(.*?)^ {20};;$",
         options=r"words\+=' (.*?)'",
         values=r"--OPTION\)\s+words='(.*?)'",
-        kinds=r"kinds='(.*?)'",
+        operands=r"(?i)OPERANDs='(.*?)'",
         common=("--help", "--version"),
     ),
     Completion(
@@ -236,7 +264,7 @@ COMPLETIONS = [
         of_command=r"^_pki_COMMAND\(\) \{$(.*?)^\}$",
         options=r"(--[\w-]+)=?\[",
         values=r"--OPTION=\[.*?\]:.*?:\((.*?)\)",
-        kinds=r"':kind:\((.*?)\)'",
+        operands=r"(?i)':OPERAND:\((.*?)\)'",
         common=("--json", "--quiet", "--verbose", "--help", "--version"),
     ),
     Completion(
@@ -245,7 +273,7 @@ COMPLETIONS = [
         of_command=r"^(complete -c pki -n '__pki_command_is [a-z ]*\bCOMMAND\b[^\n]*)$",
         options=r" -l (\S+)",
         values=r"complete .*?-l OPTION .*?-a '(.*?)'",
-        kinds=r"complete .*-d Kind +-a '(.*?)'",
+        operands=r"(?i)complete .*-d OPERAND +-a '(.*?)'",
         common=("--help", "--version"),
     ),
 ]
@@ -393,7 +421,11 @@ class Values(unittest.TestCase):
                     listed = Mdoc(text.partition("\nOne of\n")[2]).words("Cm")
                 self.assertEqual(sorted(listed), sorted(values(one)))
 
-    LISTS = {"KIND": "Kinds of configuration", "--format": "Formats"}
+    LISTS = {
+        "KIND": "Kinds of configuration",
+        "STEP": "Rotating the root",
+        "--format": "Formats",
+    }
 
     def test_completions_list_them(self):
         for completion in COMPLETIONS:
@@ -460,6 +492,23 @@ class Json(unittest.TestCase):
             for one in printed:
                 self.describes("JSON", one)
 
+    def test_list(self):
+        self.json("--domains", "host")
+        printed = self.json("list")
+        members = {
+            head.words("Va")[0]: body.text for head, body in MANUAL.section("JSON of list").items()
+        }
+        of_each = {name for name in members if name.startswith("certificates[].")}
+        self.assertEqual([name for name in members if name not in of_each], list(printed))
+        for one in printed["certificates"]:
+            self.assertEqual(
+                [name for name in members if name in of_each],
+                [f"certificates[].{name}" for name in one],
+            )
+            for name, value in one.items():
+                kind = "Number:" if type(value) is int else self.KINDS[type(value)]
+                self.assertTrue(members[f"certificates[].{name}"].startswith(kind), name)
+
     def test_config(self):
         self.json("--domains", "host")
         for kind in sorted(values("KIND")):
@@ -469,6 +518,14 @@ class Json(unittest.TestCase):
             plain = run(PKI, "config", kind, "host", cwd=self.directory).stdout
             self.assertEqual(printed["text"], plain)
 
+    def test_renew(self):
+        self.json("--domains", "host", "--days", "2")
+        for before, status in [("1d", "unchanged"), ("2d", "renewed")]:
+            [printed] = self.json("renew", "host", "--before", before)
+            members = self.describes("JSON of renew", printed)
+            self.assertEqual(printed["status"], status)
+            self.assertIn(status, members["status"].words("Cm"))
+
     def test_export(self):
         self.json("--domains", "host")
         export = ["export", "host", "--format", "der"]
@@ -477,6 +534,18 @@ class Json(unittest.TestCase):
             self.describes("JSON of export", printed)
             made = str(Path(self.directory).resolve() / "host/cert.der")
             self.assertEqual((printed[member], printed[other]), ([made], []))
+
+    def test_revoke(self):
+        self.json("--user", "user")
+        for status in ["revoked", "unchanged"]:
+            printed = self.json("revoke", "user")
+            members = self.describes("JSON of revoke", printed)
+            self.assertEqual(printed["status"], status)
+            self.assertIn(status, members["status"].words("Cm"))
+
+    def test_crl(self):
+        self.json("--user", "user")
+        self.describes("JSON of crl", self.json("crl"))
 
     @classmethod
     def flatten(cls, value: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -518,8 +587,20 @@ class ExitStatuses(unittest.TestCase):
                 (1, ["config", "psql", "nobody"]),
                 (2, ["config", "psql"]),
                 (2, ["config", "nothing", "host"]),
+                (0, ["renew", "--all"]),
+                (0, ["renew", "host", "app"]),
+                (1, ["renew", "nobody"]),
+                (2, ["renew"]),
+                (2, ["renew", "--all", "host"]),
+                (2, ["renew", "--all", "--before", "soon"]),
                 (2, ["config", "psql", "host", "--server-ca", "minica.pem"]),
                 (2, ["config", "postgres", "host", "--port", "5432"]),
+                (0, ["list"]),
+                (0, ["list", "--expiring", "30d"]),
+                (3, ["list", "--expiring", "800d"]),
+                (1, ["list", "--ca-cert", "nothing"]),
+                (2, ["list", "host"]),
+                (2, ["list", "--expiring", "soon"]),
                 (0, ["export", "host", "--format", "der"]),
                 (0, ["export", "host", "--format", "der"]),
                 (1, ["export", "nobody", "--format", "der"]),
@@ -528,6 +609,16 @@ class ExitStatuses(unittest.TestCase):
                 (2, ["export", "host", "--format", "p12"]),
                 (2, ["export", "host", "--format", "pk8", "--password-fd", "0"]),
                 (1, ["export", "host", "--format", "p12", "--password-file", "nothing"]),
+                (0, ["revoke", "app", "--reason", "superseded"]),
+                (0, ["revoke", "app"]),
+                (1, ["revoke", "app", "--reason", "keyCompromise"]),
+                (1, ["revoke", "nobody"]),
+                (1, ["revoke", "abcd"]),
+                (2, ["revoke"]),
+                (2, ["revoke", "app", "--reason", "nothing"]),
+                (0, ["crl"]),
+                (2, ["crl", "--days", "0"]),
+                (2, ["crl", "more"]),
             ]:
                 with self.subTest(arguments):
                     self.assertEqual(run(PKI, *arguments, cwd=directory).returncode, status)

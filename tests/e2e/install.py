@@ -31,7 +31,8 @@ class Install(unittest.TestCase):
 
     def test_everything_is_installed(self):
         for path in ("bin/pki", "share/man/man1/pki.1", "share/bash-completion/completions/pki",
-                     "share/zsh/site-functions/_pki", "share/fish/vendor_completions.d/pki.fish"):
+                     "share/zsh/site-functions/_pki", "share/fish/vendor_completions.d/pki.fish",
+                     "lib/systemd/system/pki-renew.service", "lib/systemd/system/pki-renew.timer"):
             self.assertTrue((self.prefix / path).stat().st_size > 0, path)
         headers = {path.name for path in (self.prefix / "include/pki").iterdir()}
         self.assertEqual(headers, {path.name for path in (ROOT / "include/pki").iterdir()})

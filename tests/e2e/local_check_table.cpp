@@ -53,7 +53,8 @@ Json answer(const std::vector<std::string>& request) {
             {"why", access.why},
             {"grant", access.grant}};
   }
-  const LocalCheck check{.roots = request.at(2),
+  using Roots = std::optional<std::filesystem::path>;
+  const LocalCheck check{.roots = request.at(2).empty() ? Roots() : Roots(request.at(2)),
                          .reader = reader_of(request.at(3)),
                          .now = Instant{std::chrono::seconds{std::stoll(request.at(4))}}};
   const Report report = kind == "leaf"  ? check_leaf(request.at(1), check)

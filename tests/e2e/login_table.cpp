@@ -52,10 +52,12 @@ int main(int argc, char** argv) {
     if (argc == 2) {
       print(pki::read_conninfo(conninfo));
     } else {
-      const auto address =
-          argc > 4 ? std::optional<std::string>(arguments[4]) : std::optional<std::string>();
-      print(pki::check_login(conninfo, arguments[2],
-                             std::chrono::milliseconds(std::stoi(arguments[3])), address));
+      pki::LoginCheck check;
+      check.conninfo = conninfo;
+      check.root = arguments[2];
+      check.timeout = std::chrono::milliseconds(std::stoi(arguments[3]));
+      if (argc > 4) check.address = arguments[4];
+      print(pki::check_login(check));
     }
   } catch (const pki::Error& error) {
     std::cout << "error\t" << error.what() << '\t' << error.hint() << '\n';

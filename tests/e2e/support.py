@@ -335,6 +335,7 @@ class Case(unittest.TestCase):
             self.assertIn(part, run.stderr.decode())
         if advice:
             self.assertRegex(run.stderr.decode(), "; [a-z0-9]", "no advice")
+        return run
 
     def assert_issued(
         self,

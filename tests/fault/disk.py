@@ -15,13 +15,21 @@ SYNCS = {"fsync", "fdatasync", "syncfs"}
 # be taught to the model first.
 UNKNOWN = {
     "sendfile", "copy_file_range", "open", "openat2", "creat", "truncate", "chmod", "fchmodat",
-    "chown", "fchownat", "mkdir", "mknod", "mknodat", "link", "linkat", "symlink",
+    "chown", "fchownat", "mkdir", "mknod", "mknodat", "link", "symlink",
     "symlinkat", "rename", "unlink", "rmdir", "chdir", "fchdir", "dup", "dup2", "dup3",
 }
 
 
+RENAME_EXCHANGE = 2
+
+
 def is_staged(name):
-    return name.startswith(".") and name.endswith(".new")
+    return name.startswith(".") and name.endswith((".new", ".ready"))
+
+
+def is_decided(name):
+    """What is in it will be published: one by one, by the next run if need be."""
+    return name == ".renewal.ready"
 
 
 def holds_key(name):
@@ -82,10 +90,12 @@ class Disk:
         return found
 
     def replay(self, log):
-        """Follows a process, with all its threads, through its calls; returns what it did too early or too openly."""
+        """Follows a process, with all its threads, through its calls; returns what it did too early
+        or too openly."""
         self.descriptors = {}
         self.overtaken = set()  # descriptors whose close is logged after they were opened anew
         self.faults = []
+        self.exchanged = []  # directories and names in them
         for line in as_it_counts(log):
             number, call, *arguments = line.split("\t")
             end = arguments.index("=")
@@ -104,9 +114,13 @@ class Disk:
             elif call == "mkdirat":
                 self._add(*arguments[:2], Node(is_directory=True))
             elif call == "unlinkat":
-                self._unlink(*arguments[:2])
+                self._unlink(number, *arguments[:2])
+            elif call == "linkat":
+                directory, name = self._find(*arguments[:2])
+                self._add(*arguments[2:4], directory.children[name])
             elif call in RENAMES:
-                self._rename(number, *arguments[:4])
+                flags = int(arguments[4], 16) if call == "renameat2" else 0
+                self._rename(number, *arguments[:4], flags & RENAME_EXCHANGE)
             elif (node := self.descriptors.get(arguments[0] if arguments else None)) is not None:
                 if call in CHANGES_CONTENTS:
                     node.unsynced.add("contents")
@@ -178,32 +192,39 @@ class Disk:
             self.overtaken.add(str(opened))
         self.descriptors[str(opened)] = node
 
-    def _unlink(self, descriptor, path):
+    def _unlink(self, number, descriptor, path):
         directory, name = self._find(descriptor, path)
         del directory.children[name]
+        for exchanged, new_name in self.exchanged:
+            if new_name in exchanged.unsynced:
+                self._fault(number, f"{name} is removed before {new_name} is on the disk")
         # That it is gone need not last: what comes back is staged, and cleared again.
         directory.unsynced.discard(name)
 
-    def _rename(self, number, old_descriptor, old_path, new_descriptor, new_path):
+    def _rename(self, number, old_descriptor, old_path, new_descriptor, new_path, is_exchange):
         old_directory, old_name = self._find(old_descriptor, old_path)
+        new_directory, new_name = self._find(new_descriptor, new_path)
         node = old_directory.children[old_name]
-        new_name = self._find(new_descriptor, new_path)[1]
         for path, part in node.walk(new_name):
             for what in part.unsynced:
                 self._fault(number, f"{path} is published before its {what} is on the disk")
         if node.children is None:
-            self._demand_staged_files(number, new_name)
+            self._demand_staged_files(number, new_name, old_directory)
         self._demand_ledger(number, new_name)
-        del old_directory.children[old_name]
-        old_directory.unsynced.discard(old_name)
+        if is_exchange:
+            self._add(old_descriptor, old_path, new_directory.children[new_name])
+            self.exchanged.append((new_directory, new_name))
+        else:
+            del old_directory.children[old_name]
+            old_directory.unsynced.discard(old_name)
         self._add(new_descriptor, new_path, node)
 
-    def _demand_staged_files(self, number, new_name):
-        """Of two files that are renamed one by one the second must be there to be found."""
+    def _demand_staged_files(self, number, new_name, old_directory):
+        """Of files that are renamed one by one the others must be there to be found."""
         for _, directory in self.root.walk():
             for name, child in (directory.children or {}).items():
-                if child.children is None and is_staged(name) and (
-                        child.unsynced or name in directory.unsynced):
+                waits = child.children is None or child is old_directory
+                if is_staged(name) and waits and (child.unsynced or name in directory.unsynced):
                     self._fault(number, f"{new_name} is published before {name} is on the disk")
 
     def _demand_ledger(self, number, new_name):

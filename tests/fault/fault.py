@@ -9,35 +9,42 @@ Root sees everything. Where user namespaces are allowed any user does, but for w
 would see; elsewhere the full disk is skipped too.
 """
 
+import base64
 import collections
 import concurrent.futures
 import errno
 import fcntl
+import functools
+import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unittest
 from dataclasses import replace
 
 import disk
 import scenario
-from scenario import FIRST_RUN, FLEET, IN_THREE_DIRECTORIES, PKI, TIMEOUT, Scenario
+from scenario import (FIRST_RUN, FLEET, IN_THREE_DIRECTORIES, PKI, TIMEOUT, Revocation,
+                      Scenario)
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
 
 # The calls that are made to fail: all that have to do with files. Where there is no memory the C
 # library gives up before the program is asked.
 CALLS = ("openat,close,newfstatat,fstat,flock,read,pread64,write,writev,pwrite64,fsync,fdatasync,"
-         "syncfs,ftruncate,fchmod,fchown,mkdirat,renameat,renameat2,unlinkat,getrandom")
+         "syncfs,ftruncate,fchmod,fchown,mkdirat,renameat,renameat2,unlinkat,getrandom,linkat,getdents64,"
+         "faccessat2,fgetxattr,fremovexattr")
 INTERRUPTIBLE = "openat,flock,read,pread64,write,writev,pwrite64,fsync,fdatasync,syncfs"
 TRANSFERS = "read,pread64,write,pwrite64"
 WRITES = "write,pwrite64"
-CREATING = "openat,mkdirat,write,pwrite64,fsync,renameat,renameat2"  # what a full disk may refuse
+CREATING = "openat,mkdirat,write,pwrite64,fsync,renameat,renameat2,linkat"  # what a full disk may refuse
 TAKING_BACK = "unlinkat,ftruncate"  # what is called when something has failed
 
 
@@ -50,7 +57,16 @@ def tearDownModule():
 
 
 ON_A_ROOT = Scenario("a leaf on an existing root", scenario.with_root)
+REVOCATION = Revocation("a revocation", scenario.with_two_leaves)
 PROVISIONED = Scenario("a first run into a provisioned directory", scenario.provisioned)
+
+
+_PAIR = ("bouncerhost/cert.pem", "bouncerhost/key.pem", "bouncerhost/key.pk8")
+RENEWAL = Scenario("a renewal", scenario.expiring, ("renew", "--all"),
+                   replaced=("bouncerhost", *_PAIR),
+                   linked=("bouncerhost/keep.txt", "bouncerhost/link"))
+RENEWAL_ONE_BY_ONE = replace(
+    RENEWAL, name="a renewal beside a directory", prepare=scenario.expiring_beside_a_directory)
 
 
 def scenarios():
@@ -66,6 +82,17 @@ def scenarios():
     yield replace(IN_THREE_DIRECTORIES, name="half a root", prepare=scenario.with_half_a_root)
     yield Scenario("half a leaf in a provisioned directory", scenario.with_half_a_leaf)
     yield Scenario("a satisfied rerun", scenario.satisfied())
+    yield RENEWAL
+    yield RENEWAL_ONE_BY_ONE
+    yield REVOCATION
+    yield Revocation("a revocation in a long and torn ledger", scenario.with_list_and_torn_ledger)
+    there = IN_THREE_DIRECTORIES
+    yield Revocation(
+        "a revocation of what another program made", scenario.with_foreign_leaf,
+        arguments=("revoke", "bouncerhost", "--reason", "keyCompromise", *there.arguments[:-2]),
+        certificate=there.certificate, key=there.key, ledger=there.ledger, leaf=there.leaf,
+        list="a/ca-crl.pem",
+        tolerated=("../a/ca.pem is not in the ledger", "bouncerhost/cert.pem is not in the ledger"))
     if os.geteuid() == 0:  # nobody else could look at what has no permissions yet
         yield Scenario("a first run of an ordinary user with umask 0777", umask=0o777,
                        user=scenario.ordinary_user())
@@ -114,8 +141,9 @@ class Case:
         if run.status == 0:
             self.faults += self.model.unsynced() + self.at.incomplete(self.directory)
         if run.status == 1:
-            self.faults += not_taken_back(run, [path.relative_to(self.directory)
-                                                for path in now if path not in self.before])
+            self.faults += not_taken_back(run, [
+                path.relative_to(self.directory) for path in now
+                if path not in self.before or now[path]["itself"] != self.before[path]["itself"]])
 
     def finish(self):
         """The next run puts everything right, and the one after it has nothing to do."""
@@ -142,7 +170,7 @@ def dishonest(run):
     if run.status == 0 or was_killed:
         return []
     message_failed = any(call[1] in ("write", "writev") and call[2] == "2" for call in run.hit())
-    if run.status == 1 and (run.has_one_line() or message_failed):
+    if run.status == 1 and (run.is_explained() or message_failed):
         return []
     return [f"exit status {run.status}, stderr {run.stderr!r}"]
 
@@ -151,7 +179,7 @@ def not_taken_back(run, made):
     """What a run that failed has left staged. It may if it has published the other half, or if more
     than one call failed: the one that takes it back, for instance."""
     is_published = [not any(map(disk.is_staged, path.parts)) and not path.match("*-index.txt")
-                    for path in made]
+                    or disk.is_decided(path.name) for path in made]
     if len(run.hit()) > 1 or any(is_published):
         return []
     return [f"{path} is not taken back" for path in made if disk.is_staged(path.name)]
@@ -267,7 +295,7 @@ class Sweep(unittest.TestCase):
                 yield f"{k}:{WRITES}:kill-before", pieces
                 yield f"{k}:{WRITES}:fail=ENOSPC", pieces
                 yield f"{k}:{WRITES}:fail=ENOSPC", "1+:ftruncate:fail=EIO", pieces
-        self.sweep("torn writes", rules, [FIRST_RUN, ON_A_ROOT])
+        self.sweep("torn writes", rules, [FIRST_RUN, ON_A_ROOT, REVOCATION])
 
     def test_killed_while_taking_back(self):
         """A call fails, and then something happens to the calls that take back what was done."""
@@ -378,6 +406,142 @@ def another_name(at):
         case.finish()
         return case.end()
     return examine
+
+
+class Listing(unittest.TestCase):
+    """What only reads tells all there is, or that it could not, and changes nothing."""
+
+    CALLS = CALLS + ",getdents64"
+    COMMAND = ("1+:prctl:fail=0", "--", PKI, "list", "--all")
+
+    def setUp(self):
+        self.directory = scenario.new_directory()
+        for host in ("gone", "bouncerhost", "dbhost"):
+            subprocess.run([PKI, "--domains", host], cwd=self.directory, check=True)
+        shutil.rmtree(self.directory / "gone")
+        self.before = scenario.snapshot(self.directory)
+        self.everything, self.calls = self.list()
+
+    def list(self, *rules):
+        log = self.directory.with_suffix(".log")
+        run = subprocess.run([scenario.INJECT, "--log", log, *rules, *self.COMMAND],
+                             cwd=self.directory, capture_output=True, text=True, timeout=TIMEOUT)
+        run.rules = rules
+        self.assertEqual(scenario.snapshot(self.directory), self.before, rules)
+        return run, [line.split("\t") for line in log.read_text().splitlines()]
+
+    def test_every_call_fails(self):
+        self.assertEqual(self.everything.stdout.count("\n"), 5)
+        total = 0
+        for names, error in ((self.CALLS, "EIO"), (self.CALLS, "ENOMEM"), ("openat", "EACCES")):
+            for k in numbers(self.calls, names):
+                total += 1
+                run, _ = self.list(f"{k}:{names}:fail={error}")
+                with self.subTest(run.rules):
+                    self.assertIn(run.returncode, (0, 1))
+                    self.assertRegex(run.stderr, r"\A(pki: .*\n)*\Z")
+                    if run.returncode == 1:
+                        self.assertEqual(run.stderr.count("\n"), 1)
+                    elif "warning" not in run.stderr:
+                        self.assertEqual(run.stdout, self.everything.stdout)
+        self.assertGreater(total, 60)
+
+    def test_interruptions_and_short_reads_do_not_matter(self):
+        for how in ("fail=EINTR", "short=1", "short=100"):
+            names = "openat,read,pread64" if "EINTR" in how else TRANSFERS
+            for k in numbers(self.calls, names):
+                run, _ = self.list(f"{k}:{names}:{how}")
+                with self.subTest(run.rules):
+                    self.assertEqual((run.returncode, run.stderr), (0, ""))
+                    self.assertEqual(run.stdout, self.everything.stdout)
+
+
+class Rotation(unittest.TestCase):
+    """Killed at any call, or with any call that fails, no key is lost, what was verified is, and the
+    same step, run again, ends as it would have."""
+
+    LEAF = "bouncerhost/cert.pem"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.before = scenario.new_directory()
+        for arguments in (["--domains", "bouncerhost"], ["--user", "app"], ["revoke", "app"]):
+            cls.pki(cls.before, *arguments)
+        shutil.copy(cls.before / "minica.pem", cls.before / "old.pem")
+        cls.old_key = (cls.before / "minica-key.pem").read_bytes()
+        cls.begun = cls.copy(cls.before)
+        cls.pki(cls.begun, "rotate", "begin")
+        cls.pki(cls.begun, "renew", "--all")
+
+    @staticmethod
+    def copy(directory):
+        new = scenario.new_directory()
+        shutil.copytree(directory, new, symlinks=True, dirs_exist_ok=True)
+        return new
+
+    @staticmethod
+    def pki(directory, *arguments):
+        run = subprocess.run([PKI, *arguments], cwd=directory, capture_output=True, text=True,
+                             timeout=TIMEOUT)
+        if run.returncode != 0:
+            raise AssertionError(f"{arguments}: {run}")
+        return run.stdout
+
+    @staticmethod
+    def inject(directory, step, *rules):
+        log = directory.with_suffix(".log")
+        run = subprocess.run(
+            [scenario.INJECT, "--log", log, *rules, "1+:prctl:fail=0", "--", PKI, "rotate", step],
+            cwd=directory, capture_output=True, text=True, timeout=TIMEOUT)
+        return run, [line.split("\t") for line in log.read_text().splitlines()]
+
+    def examine(self, directory, what):
+        def openssl(*arguments):
+            return subprocess.run(["openssl", *arguments], cwd=directory, capture_output=True)
+
+        def public_key(kind, name):
+            return openssl(kind, "-in", name, "-pubout" if kind == "pkey" else "-pubkey",
+                           *([] if kind == "pkey" else ["-noout"])).stdout
+
+        keys = [path.read_bytes() for path in directory.glob("minica*-key.pem")]
+        self.assertIn(self.old_key, keys, what)
+        for path in directory.glob(".*key.pem.new"):
+            self.assertEqual(path.stat().st_mode & 0o077, 0, (what, path))
+        verified = openssl("verify", "-CAfile", "minica.pem", "-untrusted", self.LEAF, self.LEAF)
+        self.assertEqual(verified.returncode, 0, (what, verified))
+        return public_key("x509", "minica.pem") == public_key("pkey", "minica-key.pem")
+
+    def one(self, template, step, rule):
+        directory = self.copy(template)
+        run, _ = self.inject(directory, step, rule)
+        self.assertIn(run.returncode, (0, 1, 128 + signal.SIGKILL, -signal.SIGKILL), (rule, run))
+        self.examine(directory, rule)
+        told = json.loads(self.pki(directory, "rotate", step, "--json"))
+        self.assertTrue(self.examine(directory, f"{rule}, and run again"))
+        self.assertEqual(told["under_way"], step == "begin", rule)
+        self.assertEqual([s["name"] for s in told["stragglers"]],
+                         ["bouncerhost"] if step == "begin" else [], rule)
+        self.assertEqual((directory / "minica.pem").read_bytes().count(b"BEGIN"),
+                         2 if step == "begin" else 1, rule)
+        self.assertEqual((directory / "minica-crl.pem").read_bytes().count(b"BEGIN"),
+                         2 if step == "begin" else 1, rule)
+        self.assertEqual([path.name for path in directory.glob(".*.new")], [], rule)
+        if step == "begin":
+            self.pki(directory, "renew", "--all")
+            self.pki(directory, "rotate", "finish")
+        shutil.rmtree(directory)
+
+    def test_each_step(self):
+        total = 0
+        for step, template in (("begin", self.before), ("finish", self.begun)):
+            _, calls = self.inject(self.copy(template), step)
+            rules = [f"{k}:any:kill-after" for k in range(1, len(calls) + 1)]
+            rules += [f"{k}:{CALLS}:fail=EIO" for k in numbers(calls, CALLS)]
+            total += len(rules)
+            with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+                list(pool.map(functools.partial(self.one, template, step), rules))
+        self.assertGreater(total, 300)
+        print(f"rotations: {total} cases", file=sys.stderr)
 
 
 class Inject(unittest.TestCase):
@@ -507,6 +671,26 @@ class Race(unittest.TestCase):
         for at in authorities:
             self.check([f"{at.leaf}/{host}" for host in hosts], len(hosts) + 1, at)
 
+    def test_revocations_and_new_certificates(self):
+        """Appends and replacements of the ledger: neither loses what the other wrote."""
+        users = [f"user{i}" for i in range(30)]
+        self.wait([self.start(("--user", ",".join(users)))])
+        hosts = [f"host{i}" for i in range(30)]
+        runs = self.start_at_once(
+            command for host, user in zip(hosts, users)
+            for command in (("--domains", host), ("revoke", user)))
+        while any(run.poll() is None for run in runs):
+            self.assertEqual(FIRST_RUN.broken(self.directory), [])
+        self.wait(runs)
+        self.check(hosts + users, certificates=61)
+        lines = (self.directory / "minica-index.txt").read_text().splitlines()
+        revoked = {line.split("\t")[3] for line in lines if line.startswith("R")}
+        self.assertEqual(len(revoked), len(users))
+        listed = subprocess.run(
+            ["openssl", "crl", "-noout", "-text", "-in", self.directory / "minica-crl.pem"],
+            capture_output=True, check=True, text=True).stdout
+        self.assertEqual(set(re.findall("Serial Number: (.*)", listed)), revoked)
+
     def test_killed_in_the_crowd(self):
         hosts = [f"host{i}" for i in range(50)]
         dice = random.Random(0)
@@ -522,6 +706,72 @@ class Race(unittest.TestCase):
             self.assertEqual(FIRST_RUN.broken(self.directory), [])
             self.wait(self.start_at_once(("--domains", host) for host in hosts))
             self.check(hosts)
+
+
+class Renewal(unittest.TestCase):
+    def setUp(self):
+        self.directory = scenario.new_directory()
+
+    def test_a_reader_sees_pairs_that_match(self):
+        """And their exports, while certificates are renewed again and again."""
+        RENEWAL.set_up(self.directory)
+        leaf = self.directory / "bouncerhost"
+        seen = set()
+        done = threading.Event()
+
+        def read():
+            while not done.is_set():
+                opened = os.open(leaf, os.O_DIRECTORY)
+                try:
+                    seen.add(tuple(read_in(opened, name) for name in
+                                   ("cert.pem", "key.pem", "key.pk8", "keep.txt")))
+                except FileNotFoundError:
+                    pass  # it was exchanged since it was opened, and emptied
+                os.close(opened)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            for _ in range(50):
+                run = replace(RENEWAL, arguments=("renew", "--all", "--before", "9999", "--quiet"),
+                              ).run_untraced(self.directory)
+                self.assertEqual((run.status, run.stderr), (0, ""))
+        finally:
+            done.set()
+            reader.join()
+        self.assertGreater(len(seen), 20)
+        for number, (certificate, key, pk8, kept) in enumerate(seen):
+            place = scenario.new_directory()
+            (place / "cert.pem").write_bytes(certificate)
+            (place / "key.pem").write_bytes(key)
+            self.assertTrue(scenario.is_pair(place / "cert.pem", place / "key.pem"), number)
+            self.assertEqual(base64.b64encode(pk8), scenario.body_of(place / "key.pem"))
+            self.assertEqual(kept, b"the operator's\n")
+
+    def test_the_command_runs_whatever_is_killed(self):
+        """Once or, if it was killed before that was known, again; and then no more."""
+        at = replace(RENEWAL, name="a renewal with a command", arguments=(
+            "renew", "--all", "--exec", 'echo "$PKI_RENEWED" >> ran'))
+        called = calls(at)
+        first = next(int(call[0]) for call in called if call[1] == "linkat")
+        self.assertGreater(len(called) - first, 100)
+        for k in range(first, len(called) + 1, 2):
+            with self.subTest(k=k):
+                directory = scenario.new_directory()
+                at.set_up(directory)
+                at.run(directory, f"{k}:any:kill-after")
+                self.assertEqual(at.run_untraced(directory).status, 0)
+                ran = (directory / "ran").read_text()
+                self.assertIn(ran, ("bouncerhost\n", "bouncerhost\nbouncerhost\n"))
+                self.assertEqual(at.run_untraced(directory).status, 0)
+                self.assertEqual((directory / "ran").read_text(), ran)
+                self.assertEqual(at.incomplete(directory), [])
+
+
+def read_in(directory, name):
+    opened = os.open(name, os.O_RDONLY, dir_fd=directory)
+    with open(opened, "rb") as file:
+        return file.read()
 
 
 class Surroundings(unittest.TestCase):
@@ -544,7 +794,7 @@ class Surroundings(unittest.TestCase):
         self.assertEqual({*statuses}, {0, 1})
 
     def test_file_size(self):
-        for at in (FIRST_RUN, ON_A_ROOT):
+        for at in (FIRST_RUN, ON_A_ROOT, REVOCATION):
             with self.subTest(at.name):
                 self.assert_no_until_enough([
                     self.survive(at, limited(resource.RLIMIT_FSIZE, size))
@@ -557,7 +807,8 @@ class Surroundings(unittest.TestCase):
             for most in range(4, 20)])
 
     def test_full_disk(self):
-        for at, most, most_files in ((FIRST_RUN, 48, 12), (PROVISIONED, 48, 12), (FLEET, 100, 28)):
+        for at, most, most_files in ((FIRST_RUN, 48, 12), (PROVISIONED, 48, 12),
+                                     (REVOCATION, 48, 12), (FLEET, 100, 28)):
             with self.subTest(at.name):
                 self.assert_no_until_enough([
                     self.survive_on_full_disk(at, space=space) for space in range(0, most, 4)])
@@ -657,7 +908,8 @@ def limited(resource_type, most):
 class Planted(unittest.TestCase):
     """Links where the program is about to write lead it nowhere."""
 
-    PLACES = (".pki.new", ".minica.pem.new", ".minica-key.pem.new", "minica-index.txt",
+    PLACES = (".pki.new", ".renewal.new", ".minica.pem.new", ".minica-key.pem.new", "minica-index.txt",
+              ".minica-index.txt.new", ".minica-crl.pem.new",
               "minica.pem", "minica-key.pem", "bouncerhost", "bouncerhost/.key.pem.new",
               "bouncerhost/.cert.pem.new", "bouncerhost/key.pem", "bouncerhost/cert.pem")
 

@@ -1,16 +1,19 @@
 """What the fault tests run `pki` on, how they run it, and what must hold afterwards."""
 
+import base64
 import contextlib
+import datetime
 import itertools
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import stat
 import subprocess
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 import disk
@@ -111,10 +114,17 @@ class Run:
     stderr: str
     rules: tuple = ()
     log: str = ""
+    has_several: bool = False
 
     def has_one_line(self):
         return (self.stderr.startswith("pki: ") and self.stderr.endswith("\n")
                 and self.stderr.count("\n") == 1)
+
+    def is_explained(self):
+        """One line, or where several certificates are looked at a line for each."""
+        lines = self.stderr.splitlines()
+        return bool(lines) and all(line.startswith("pki: ") for line in lines) and (
+            len(lines) == 1 or self.has_several)
 
     def calls(self):
         return [line.split("\t") for line in self.log.splitlines()]
@@ -143,6 +153,9 @@ class Scenario:
     tolerated: tuple = ()
     # Rules for inject in every run.
     always: tuple = ()
+    # What may be exchanged for something else of the same owner and mode, and what may get links.
+    replaced: tuple = ()
+    linked: tuple = ()
 
     def set_up(self, directory):
         """Copies what `prepare` made once."""
@@ -179,13 +192,25 @@ class Scenario:
         done = subprocess.run([*command, *self.arguments], cwd=directory, umask=self.umask,
                               stderr=subprocess.PIPE, text=True, timeout=TIMEOUT,
                               **identity(self.user), **options)
-        return Run(done.returncode, done.stderr)
+        return Run(done.returncode, done.stderr, has_several="renew" in self.arguments)
 
     def broken(self, directory):
         """What must never be, at any instant."""
         leaves = (directory / self.leaf).parent
         found = Verifier.ask(directory / self.certificate, directory / self.key,
                              directory / self.ledger, leaves)
+        leaf = directory / self.leaf
+        if (leaf / "key.pk8").exists() and (leaf / "key.pem").exists():
+            if base64.b64encode((leaf / "key.pk8").read_bytes()) != body_of(leaf / "key.pem"):
+                found.append(f"{leaf.name}/key.pk8 is not that of key.pem")
+        if (leaf / ".renewal.ready").exists():
+            # One by one: what is there already and what waits there is the pair.
+            found = [fault for fault in found if not fault.startswith(f"{leaf.name}/key.p")]
+            key, certificate = (
+                leaf / ".renewal.ready" / name if (leaf / ".renewal.ready" / name).exists()
+                else leaf / name for name in ("key.pem", "cert.pem"))
+            if not is_pair(certificate, key):
+                found.append("what is ready does not match what is there")
         return [fault for fault in found if fault not in self.tolerated]
 
     def incomplete(self, directory):
@@ -203,7 +228,8 @@ class Scenario:
         ledger = directory / self.ledger
         if ledger.exists() and not ledger.read_bytes().endswith(b"\n"):
             faults.append("the ledger's last line is torn")
-        for path in directory.rglob(".*.new"):
+        for path in (*directory.rglob(".*.new"), *directory.rglob(".*.ready"),
+                     *directory.rglob(".reload-due")):
             faults.append(f"{path.relative_to(directory)} is left over")
         return faults
 
@@ -217,6 +243,12 @@ class Scenario:
             if any(disk.is_staged(part) for part in name.parts):
                 continue
             new = after.get(path)
+            if str(name) in self.replaced:
+                if new is None or new["itself"][1:] != old["itself"][1:]:
+                    faults.append(f"{name} is gone, or has another mode or owner")
+                continue
+            if str(name) in self.linked and new is not None:
+                new = new | {"times": (new["times"][0], old["times"][1])}
             if new is None or new["itself"] != old["itself"]:
                 faults.append(f"{name} is gone, another file, or has another mode or owner")
             elif str(name) == self.ledger:
@@ -226,6 +258,63 @@ class Scenario:
             elif old["contents"] is not None and new != old:
                 faults.append(f"{name} was changed")
         return faults
+
+
+def der_of(pem):
+    return base64.b64decode(b"".join(pem.read_bytes().splitlines()[1:-1]))
+
+
+@dataclass(frozen=True)
+class Revocation(Scenario):
+    """Of the leaf that is there. Its line in the ledger changes, and no other."""
+
+    arguments: tuple = ("revoke", "bouncerhost", "--reason", "keyCompromise")
+    list: str = "minica-crl.pem"
+
+    def serial(self, directory):
+        """What stands behind the version of the leaf's certificate."""
+        certificate = der_of(directory / self.leaf / "cert.pem")
+        return re.search(rb"\xa0\x03\x02\x01\x02\x02\x10(.{16})", certificate, re.S)[1]
+
+    def incomplete(self, directory):
+        faults = super().incomplete(directory)
+        serial = self.serial(directory)
+        revoked = re.compile(rf"^R\t\d+Z\t\d+Z,keyCompromise\t{serial.hex()}\t", re.I | re.M)
+        if not revoked.search((directory / self.ledger).read_text()):
+            faults.append("it is not revoked in the ledger")
+        path = directory / self.list
+        if not path.exists() or stat.S_IMODE(path.stat().st_mode) != 0o644:
+            return [*faults, "there is no list, or not with its mode"]
+        if b"\x02\x10" + serial not in der_of(path):
+            faults.append("it is not on the list")
+        return faults
+
+    def touched(self, before, after):
+        root = min(before)
+        ours = {root / self.ledger, root / self.list}
+        rest = {path: old for path, old in before.items() if path not in ours}
+        faults = super().touched(rest, after)
+        for path in ours & before.keys():
+            old, new = before[path], after.get(path)
+            # Replaced as a whole: another inode.
+            if new is None or new["itself"][1:] != old["itself"][1:]:
+                faults.append(f"{path.name} is gone, or has another mode or owner")
+        if not faults and root / self.ledger in before:
+            faults += self.changed_lines(*(
+                files[root / self.ledger]["contents"] for files in (before, after)))
+        return faults
+
+    @staticmethod
+    def changed_lines(old, new):
+        """Lines may become revoked and may be added, and a torn one may go."""
+        old, new = old[:old.rfind(b"\n") + 1].split(b"\n"), new.split(b"\n")
+        for line, now in zip(old[:-1], new):
+            fields, changed = line.split(b"\t"), now.split(b"\t")
+            if line != now and not (
+                    changed[0] == b"R" and fields[2] == b"" and
+                    [changed[i] for i in (1, 3, 4, 5)] == [fields[i] for i in (1, 3, 4, 5)]):
+                return [f"a line of the ledger was {line!r}, and is {now!r}"]
+        return ["lines of the ledger are gone"] if len(new) < len(old) else []
 
 
 _template_lock = threading.RLock()
@@ -295,6 +384,77 @@ def provisioned(directory):
         os.chown(leaf, user, user)
 
 
+def body_of(pem):
+    """The base64 in a PEM file, in one piece."""
+    return b"".join(pem.read_bytes().splitlines()[1:-1])
+
+
+def is_pair(certificate, key):
+    def public_key(*command):
+        return subprocess.run(["openssl", *command], capture_output=True, check=True).stdout
+    return (public_key("x509", "-in", certificate, "-noout", "-pubkey")
+            == public_key("pkey", "-in", key, "-pubout"))
+
+
+AUTHORITY = """
+[ca]
+default_ca = this
+[this]
+certificate = minica.pem
+private_key = minica-key.pem
+database = index
+serial = serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+[leaf]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:bouncerhost
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+[req]
+distinguished_name = none
+[none]
+"""
+
+
+def expiring(directory):
+    """A leaf that has ten days left, as OpenSSL made it, an export, and a file of the operator's."""
+    FIRST_RUN.run_untraced(directory)
+    leaf = directory / "bouncerhost"
+    (directory / "index").touch()
+    (directory / "config").write_text(AUTHORITY)
+    date = [(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days))
+            .strftime("%Y%m%d%H%M%SZ") for days in (-750, 10)]
+    for command in (
+            ("req", "-new", "-config", "config", "-key", leaf / "key.pem", "-subj",
+             "/CN=bouncerhost", "-out", "request"),
+            ("ca", "-batch", "-notext", "-create_serial", "-config", "config", "-in", "request",
+             "-extensions", "leaf", "-startdate", date[0], "-enddate", date[1], "-out",
+             "certificate")):
+        subprocess.run(["openssl", *command], cwd=directory, check=True, capture_output=True)
+    (leaf / "cert.pem").write_bytes((directory / "certificate").read_bytes())
+    with open(directory / "minica-index.txt", "a", encoding="ascii") as ledger:
+        ledger.write((directory / "index").read_text())
+    for path in directory.iterdir():
+        if path.is_file() and not path.name.startswith("minica"):
+            path.unlink()
+    (leaf / "key.pk8").write_bytes(base64.b64decode(body_of(leaf / "key.pem")))
+    (leaf / "key.pk8").chmod(0o600)
+    (leaf / "keep.txt").write_text("the operator's\n")
+    (leaf / "link").symlink_to("keep.txt")
+
+
+def expiring_beside_a_directory(directory):
+    expiring(directory)
+    (directory / "bouncerhost/conf.d").mkdir()
+    (directory / "bouncerhost/conf.d/keep.txt").write_text("the operator's\n")
+
+
 def with_torn_ledger(directory):
     """A long one, too."""
     with_root(directory)
@@ -313,6 +473,27 @@ def with_unended_ledger(directory):
 def with_foreign_root(directory):
     satisfied(IN_THREE_DIRECTORIES)(directory)
     shutil.rmtree(directory / "c/bouncerhost")
+    (directory / "a/ca-index.txt").unlink()
+
+
+def with_two_leaves(directory):
+    satisfied()(directory)
+    replace(FIRST_RUN, arguments=("--user", "app_user")).run_untraced(directory)
+
+
+def with_list_and_torn_ledger(directory):
+    """The ledger is longer than what is read and written at once."""
+    with_two_leaves(directory)
+    replace(FIRST_RUN, arguments=("revoke", "app_user")).run_untraced(directory)
+    with open(directory / "minica-index.txt", "a", encoding="ascii") as ledger:
+        for serial in range(2000):
+            ledger.write(f"V\t281224044736Z\t\t{serial + 16:032X}\tunknown\t/CN=somebody\n")
+        ledger.write("V\t281224044736Z\t\t5BDA8598")
+
+
+def with_foreign_leaf(directory):
+    """In no ledger, as minica's are."""
+    satisfied(IN_THREE_DIRECTORIES)(directory)
     (directory / "a/ca-index.txt").unlink()
 
 

@@ -8,6 +8,8 @@
 //  - a leaf without a complete root, or one that does not verify against it;
 //  - a certificate that the ledger does not know, a torn line in it other than the last, or a
 //    serial number that comes twice;
+//  - a revocation list that is not the root's, or has on it what the ledger does not say is
+//  revoked;
 //  - a private key, staged or published, that anybody but its owner can open.
 // What is published last is looked at first, so that runs may be in progress meanwhile.
 #include <openssl/evp.h>
@@ -42,6 +44,7 @@ struct Free {
 using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
 using Certificate = std::unique_ptr<X509, Free<X509_free>>;
 using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Crl = std::unique_ptr<X509_CRL, Free<X509_CRL_free>>;
 using Store = std::unique_ptr<X509_STORE, Free<X509_STORE_free>>;
 using Context = std::unique_ptr<X509_STORE_CTX, Free<X509_STORE_CTX_free>>;
 
@@ -94,13 +97,13 @@ std::string one_line(const X509_NAME* name) {
   return text;
 }
 
-// The line that the ledger must hold for it.
-std::string ledger_line(const X509* certificate) {
+// The fields of the line that the ledger must hold for it, but for status and revocation.
+std::vector<std::string> ledger_fields(const X509* certificate) {
   const ASN1_TIME* const end = X509_get0_notAfter(certificate);
   const std::string date(reinterpret_cast<const char*>(ASN1_STRING_get0_data(end)),
                          static_cast<std::size_t>(ASN1_STRING_length(end)));
-  return "V\t" + date + "\t\t" + hex(X509_get0_serialNumber(certificate)) + "\tunknown\t" +
-         one_line(X509_get_subject_name(certificate));
+  return {date, hex(X509_get0_serialNumber(certificate)), "unknown",
+          one_line(X509_get_subject_name(certificate))};
 }
 
 bool verifies(X509* leaf, X509* root) {
@@ -128,6 +131,9 @@ class Examination {
   explicit Examination(Ca ca) : ca_(std::move(ca)) {}
 
   std::string run() {
+    const fs::path list_path =
+        ca_.certificate.parent_path() / (ca_.certificate.stem().string() + "-crl.pem");
+    const Crl list = look_at_list(list_path);
     std::vector<Published> leaves;
     for (const fs::path& directory : entries(ca_.leaves)) {
       if (directory.filename().string().starts_with('.')) continue;  // staged
@@ -135,7 +141,7 @@ class Examination {
     }
     const Published root = look_at_pair(ca_.certificate, ca_.key);
     look_at_chains(leaves, root);
-    look_at_ledger(leaves, root);
+    look_at_ledger(leaves, root, list.get(), list_path);
     std::set<fs::path> directories = {ca_.leaves, ca_.certificate.parent_path(),
                                       ca_.key.parent_path()};
     for (const fs::path& entry : entries(ca_.leaves)) {
@@ -184,6 +190,14 @@ class Examination {
     return published;
   }
 
+  Crl look_at_list(const fs::path& path) {
+    if (!is_there(path)) return nullptr;
+    const std::string text = read(path);
+    Crl list(PEM_read_bio_X509_CRL(open(text).get(), nullptr, no_password, nullptr));
+    if (list == nullptr || !text.ends_with("-----\n")) fault(path, "is not whole");
+    return list;
+  }
+
   void look_at_chains(const std::vector<Published>& leaves, const Published& root) {
     for (const Published& leaf : leaves) {
       if (leaf.certificate == nullptr) continue;
@@ -195,28 +209,49 @@ class Examination {
     }
   }
 
-  void look_at_ledger(const std::vector<Published>& leaves, const Published& root) {
+  void look_at_ledger(const std::vector<Published>& leaves, const Published& root, X509_CRL* list,
+                      const fs::path& list_path) {
     std::vector<std::string> lines = split(read(ca_.ledger), '\n');
     lines.pop_back();  // behind the last newline: nothing, or a torn line
     std::set<std::string> serials;
+    std::set<std::string> revoked;
+    std::set<std::vector<std::string>> known;
     for (const std::string& line : lines) {
       constexpr std::size_t fields = 6;
       constexpr std::size_t serial = 3;
+      constexpr std::size_t revocation = 2;
       const std::vector<std::string> parts = split(line, '\t');
       if (parts.size() != fields) {
         fault(ca_.ledger, "has a torn line");
       } else if (!serials.insert(parts[serial]).second) {
         fault(ca_.ledger, "has a serial number twice");
+      } else {
+        const bool is_revoked = parts[0] == "R";
+        if (is_revoked == parts[revocation].empty()) fault(ca_.ledger, "has half a revocation");
+        if (is_revoked) revoked.insert(parts[serial]);
+        known.insert({parts[1], parts[3], parts[4], parts[5]});
       }
     }
     const auto look_for = [&](const Published& published) {
       if (published.certificate != nullptr &&
-          std::ranges::find(lines, ledger_line(published.certificate.get())) == lines.end()) {
+          !known.contains(ledger_fields(published.certificate.get()))) {
         fault(published.path, "is not in the ledger");
       }
     };
     for (const Published& leaf : leaves) look_for(leaf);
     look_for(root);
+    if (list == nullptr) return;
+    const Key key(root.certificate == nullptr ? nullptr : X509_get_pubkey(root.certificate.get()));
+    if (key == nullptr || X509_CRL_verify(list, key.get()) != 1) {
+      fault(list_path, "is not the root's");
+    }
+    STACK_OF(X509_REVOKED)* const entries = X509_CRL_get_REVOKED(list);
+    for (int i = 0; i < sk_X509_REVOKED_num(entries); ++i) {
+      const X509_REVOKED* entry = sk_X509_REVOKED_value(entries, i);
+      if (!revoked.contains(hex(X509_REVOKED_get0_serialNumber(entry)))) {
+        fault(list_path, "has on it what is not revoked");
+      }
+    }
   }
 
   void look_at_modes(const fs::path& directory) {

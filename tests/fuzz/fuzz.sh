@@ -2,7 +2,7 @@
 # Builds the fuzz target tests/fuzz/NAME.cpp, with the sources it is about, and lets it run.
 #   tests/fuzz/fuzz.sh NAME SECONDS DIRECTORY SOURCE...
 # DIRECTORY keeps the program, the inputs that reached something new, and one that broke it. Whatever
-# compiles the project, this takes clang++: libFuzzer is a part of it.
+# compiles the project, this takes clang++: libFuzzer is a part of it. Options for it may follow.
 set -eu
 name=$1 seconds=$2 directory=$3
 shift 3

@@ -16,9 +16,9 @@ LAYERS = ["base", "x509", "store", "postgres", "cli"]
 PUBLIC = {
     "error": "base", "handle": "base", "secret": "base",
     "names": "x509", "key": "x509", "certificate": "x509", "profile": "x509", "issuer": "x509",
-    "pkcs12": "x509", "inspection": "x509",
+    "pkcs12": "x509", "crl": "x509", "inspection": "x509",
     "file": "base", "reader": "base", "report": "base",
-    "ca": "store", "export": "store", "leaf": "store",
+    "ca": "store", "export": "store", "leaf": "store", "listing": "store", "revocation": "store", "rotation": "store",
     "snippets": "postgres", "local_check": "postgres", "login": "postgres", "probe": "postgres",
 }
 
@@ -28,7 +28,8 @@ RESERVED = [
     (r'#include <openssl/ssl\.h>', ["postgres"]),
     (r'#include <sys/socket\.h>', ["postgres"]),
     (r'#include <openssl/err\.h>', ["base/openssl.cpp"]),
-    (r'#include <(fcntl\.h|sys/stat\.h|sys/file\.h|sys/xattr\.h|fstream)', ["store", "cli/main.cpp"]),
+    (r'#include <(fcntl\.h|sys/stat\.h|sys/file\.h|sys/xattr\.h|fstream)',
+     ["store", "cli/main.cpp", "cli/shell.cpp"]),
     (r'\b(std::)?getenv\(|\benviron\b', ["cli"]),
     (r'system_clock::now|\btime\(nullptr|clock_gettime|X509_gmtime_adj|X509_time_adj', ["cli"]),
     (r'std::(cout|cerr|clog)\b', ["cli/main.cpp"]),

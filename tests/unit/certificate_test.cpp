@@ -33,6 +33,18 @@ TEST_CASE("validity: calendar years, and both ends inclusive") {
   CHECK(Validity::starting(test::now, {.days = days{90}}).length() == days{90});
 }
 
+TEST_CASE("validity: expiring is less than 30 days, or than a third of a short lifetime") {
+  for (const auto& [lifetime, window] :
+       {std::pair{days{760}, days{30}}, {days{90}, days{30}}, {days{30}, days{10}}}) {
+    CAPTURE(lifetime.count());
+    const Validity validity = Validity::starting(test::now, {.days = lifetime});
+    CHECK(!validity.is_expiring(validity.not_after - window));
+    CHECK(validity.is_expiring(validity.not_after - window + seconds{1}));
+    CHECK(validity.is_expiring(validity.not_after + days{1}));
+    CHECK(!validity.is_expiring(test::now));
+  }
+}
+
 TEST_CASE("instants are written in ISO 8601") {
   CHECK(text(test::now) == "2026-11-24T12:00:00Z");
   CHECK(text(Instant{sys_days{2126y / 1 / 2}}) == "2126-01-02T00:00:00Z");
@@ -52,6 +64,33 @@ TEST_CASE("serial numbers: positive, 16 octets, never the same") {
   CHECK(SerialNumber::from_bytes(small).text() == "0AFF");
   CHECK_THROWS_AS((void)SerialNumber::from_bytes({}), Error);
   CHECK_THROWS_AS((void)SerialNumber::from_bytes(std::vector<std::uint8_t>(21, 1)), Error);
+}
+
+TEST_CASE("serial numbers: read from text") {
+  struct Row {
+    const char* text;
+    const char* same;  // empty: refused
+  };
+  const Row rows[] = {
+      {"0AFF", "0AFF"},
+      {"0aff", "0AFF"},
+      {"000001", "01"},
+      {"00", "00"},
+      {"00FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"},
+      {"", ""},
+      {"A", ""},
+      {"ABC", ""},
+      {"-1", ""},
+      {"0x10", ""},
+      {"1 ", ""},
+      {"0G", ""},
+      {"01FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", ""},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.text);
+    const std::optional<SerialNumber> serial = SerialNumber::parse(row.text);
+    CHECK((serial.has_value() ? serial->text() : "") == row.same);
+  }
 }
 
 TEST_CASE("certificate: written and read back the same") {

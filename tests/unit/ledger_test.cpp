@@ -69,3 +69,59 @@ TEST_CASE("ledger: a file of that name which is none is left alone") {
     CHECK(test::read_file(home.path() / "index") == contents);
   }
 }
+
+TEST_CASE("ledger: what is revoked, every other byte as it was") {
+  const test::TemporaryDirectory home;
+  const Directory directory = Directory::open(home.path());
+  const Ledger ledger(directory, "index");
+  const std::string first = "# a comment\nV\t281224040506Z\t\t0a\tx.pem\t/C=DE/CN=a\n";
+  const std::string second = "E\t20510102000000Z\t\t0B\tunknown\t/CN=b\n";
+  const std::string third = "V\t281224040506Z\t\t0C\tunknown\t/CN=\xff\r\n";
+  test::write_file(home.path() / "index", first + second + third + "V\t2812");
+  std::filesystem::permissions(home.path() / "index", std::filesystem::perms{0640});
+  ledger.mend();
+  CHECK(test::read_file(home.path() / "index") == first + second + third);
+  ledger.revoke(std::vector<std::uint64_t>{12, first.size()}, test::now,
+                RevocationReason::ca_compromise);
+  CHECK(test::read_file(home.path() / "index") ==
+        "# a comment\nR\t281224040506Z\t261124120000Z,CACompromise\t0a\tx.pem\t/C=DE/CN=a\n"
+        "R\t20510102000000Z\t261124120000Z,CACompromise\t0B\tunknown\t/CN=b\n" +
+            third);
+  CHECK(test::mode_of(home.path() / "index") == 0640);
+  // 2050 is written in full.
+  const Instant late{std::chrono::sys_days{std::chrono::year{2050} / 1 / 1}};
+  ledger.revoke(std::vector<std::uint64_t>{12}, late, RevocationReason::unspecified);
+  CHECK(test::contains(test::read_file(home.path() / "index"), "\t20500101000000Z\t0a\t"));
+}
+
+TEST_CASE("ledger: a line that is not there any more is an error, and nothing is replaced") {
+  const test::TemporaryDirectory home;
+  const Directory directory = Directory::open(home.path());
+  const Ledger ledger(directory, "index");
+  const std::string line = "V\t281224040506Z\t\t0A\tunknown\t/CN=a\n";
+  for (const std::string& contents : {line, "#" + std::string(70'000, 'x') + "\n" + line}) {
+    test::write_file(home.path() / "index", contents);
+    CHECK_THROWS_AS(ledger.revoke(std::vector<std::uint64_t>{1}, test::now, {}), Error);
+    CHECK(test::read_file(home.path() / "index") == contents);
+    CHECK(!std::filesystem::exists(home.path() / ".index.new"));
+  }
+}
+
+TEST_CASE("ledger: many lines") {
+  const test::TemporaryDirectory home;
+  const Directory directory = Directory::open(home.path());
+  const Ledger ledger(directory, "index");
+  std::string contents;
+  std::string expected;
+  std::vector<std::uint64_t> offsets;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string rest =
+        std::to_string(10'000 + i) + "0\tunknown\t/CN=" + std::string(i % 97, 'x') + "\n";
+    if (i % 3 == 0) offsets.push_back(contents.size());
+    contents += "V\t281224040506Z\t\t" + rest;
+    expected += (i % 3 == 0 ? "R\t281224040506Z\t261124120000Z\t" : "V\t281224040506Z\t\t") + rest;
+  }
+  test::write_file(home.path() / "index", contents);
+  ledger.revoke(offsets, test::now, RevocationReason::unspecified);
+  CHECK(test::read_file(home.path() / "index") == expected);
+}

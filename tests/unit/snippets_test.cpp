@@ -95,3 +95,12 @@ TEST_CASE("snippets: words of a shell") {
   CHECK(shell_word("a b") == "'a b'");
   CHECK(shell_word("it's $(x)") == R"('it'\''s $(x)')");
 }
+
+TEST_CASE("snippets: a revocation list is named where clients must show certificates") {
+  ServerSetup setup = server;
+  setup.revocation_list = "/tls/it's.pem";
+  CHECK(!test::contains(postgres_snippet(setup), "ssl_crl_file"));
+  setup.require_client_certificate = true;
+  CHECK(test::contains(postgres_snippet(setup), "\nssl_crl_file = '/tls/it''s.pem'\n"));
+  CHECK(!test::contains(pgbouncer_snippet(setup), "crl"));
+}

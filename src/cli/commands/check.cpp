@@ -38,13 +38,16 @@ constexpr std::string_view operands[] = {"TARGET..."};
 
 constexpr Option options[] = {
     {"ca-cert", "FILE",
-     "what is verified with: a root, or a bundle of them (default minica.pem; for a directory the "
-     "one beside it; for a connection string its sslrootcert)"},
+     "what is verified with: a root, or a bundle of them (default minica.pem; for files the one "
+     "beside a leaf's directory; for a connection string its sslrootcert)"},
     {"name", "NAME", "the name or address the certificate must have, instead of HOST"},
     {"cert", "FILE",
-     "a client certificate to show where the server asks for one, once it is verified"},
+     "a client certificate, or its directory, to show where the server asks for one, once it is "
+     "verified"},
     {"key", "FILE", "its key (default key.pem beside it)"},
-    {"as", "USER", "who must be able to read the files (default whoever runs this)"},
+    {"as", "USER",
+     "who must be able to read the files (default the user that an ini names, else whoever runs "
+     "this)"},
     {"out", "DIR",
      "where HOST/cert.pem may be, to compare it with what is served (default the working "
      "directory)"},
@@ -72,38 +75,9 @@ struct Target {
   }
 };
 
-[[noreturn]] void refuse_host(const std::string& text) {
-  throw UsageError(fmt::format("{} names no host", quote(text)),
-                   "write HOST, HOST:PORT or [IPV6]:PORT");
-}
-
-std::string parse_host(const std::string& text) {
-  constexpr std::size_t longest_name = 253;  // RFC 1035 3.1, as text
-  const bool has_stranger = std::ranges::any_of(
-      text, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == 0x7f; });
-  if (text.empty() || text.front() == '[' || text.size() > longest_name || has_stranger)
-    refuse_host(text);
-  return text;
-}
-
-// HOST, HOST:PORT, an IPv6 address, [IPv6] or [IPv6]:PORT.
-Target parse_server(const std::string& operand) {
-  std::string host = operand;
-  std::string rest;
-  const std::size_t bracket = operand.find(']');
-  if (operand.starts_with('[') && bracket != std::string::npos) {
-    host = operand.substr(1, bracket - 1);
-    rest = operand.substr(bracket + 1);
-  } else if (std::ranges::count(operand, ':') == 1) {
-    host = operand.substr(0, operand.find(':'));
-    rest = operand.substr(operand.find(':'));
-  }
-  Target target{Target::Kind::server, operand, parse_host(host)};
-  if (rest.empty()) return target;
-  if (rest.front() != ':') refuse_host(operand);
-  constexpr int last_port = 65'535;
-  target.port = static_cast<std::uint16_t>(parse_number("port", rest.substr(1), 1, last_port));
-  return target;
+Target server_target(const std::string& operand) {
+  const ServerAddress server = parse_server(operand);
+  return {Target::Kind::server, operand, server.host, server.port};
 }
 
 Target parse_connection(const std::string& operand) {
@@ -112,9 +86,11 @@ Target parse_connection(const std::string& operand) {
           connection.port, connection};
 }
 
+// Whatever looks like one: what libpq cannot read it refuses without repeating it.
 bool is_connection_string(std::string_view operand) {
-  return operand.starts_with("postgresql://") || operand.starts_with("postgres://") ||
-         operand.find('=') != std::string_view::npos;
+  return !operand.starts_with('/') && !operand.starts_with('.') &&
+         (operand.find("://") != std::string_view::npos ||
+          operand.find_first_of("=@") != std::string_view::npos);
 }
 
 bool is_path(std::string_view operand) {
@@ -125,7 +101,7 @@ bool is_path(std::string_view operand) {
 
 Target parse_target(const std::string& operand) {
   if (is_connection_string(operand)) return parse_connection(operand);
-  if (!is_path(operand)) return parse_server(operand);
+  if (!is_path(operand)) return server_target(operand);
   std::error_code failed;  // then it is no directory
   if (operand.ends_with('/') || std::filesystem::is_directory(operand, failed)) {
     return {Target::Kind::directory, operand};
@@ -168,13 +144,15 @@ void find_on_disk(ServerCheck& check, const CaFiles& files, Output& output) {
 }
 
 std::filesystem::path roots_of(const Target& target, const Arguments& arguments) {
-  constexpr const char* ours = "minica.pem";
+  std::filesystem::path ours = CaFiles{}.certificate;
   if (arguments.has("ca-cert")) return arguments.last("ca-cert");
-  if (target.kind == Target::Kind::connection) return target.connection->root.value_or(ours);
-  if (target.kind != Target::Kind::directory) return ours;
-  std::string directory = target.text;
-  while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
-  return std::filesystem::path(directory).parent_path() / ours;
+  if (target.kind != Target::Kind::connection) return ours;
+  std::filesystem::path root = target.connection->root.value_or(ours);
+  if (root == "system") {
+    throw Error("sslrootcert=system names no file",
+                "name the system's bundle: --ca-cert /etc/ssl/certs/ca-certificates.crt");
+  }
+  return root;
 }
 
 // The client certificate that the command line names, or else the connection string.
@@ -184,6 +162,8 @@ std::shared_ptr<const ClientIdentity> identity_of(const Target& target,
   std::filesystem::path key;
   if (arguments.has("cert")) {
     certificate = arguments.last("cert");
+    std::error_code failed;  // then it is no directory
+    if (std::filesystem::is_directory(certificate, failed)) certificate /= leaf_certificate_name;
     key = arguments.last("key", (certificate.parent_path() / leaf_key_name).string());
   } else if (arguments.has("key")) {
     throw UsageError("--key without --cert", "name the certificate, too: --cert FILE");
@@ -202,11 +182,6 @@ std::chrono::days parse_warn_days(const Arguments& arguments) {
       parse_number("warn-days", arguments.last("warn-days", "30"), 0, a_century)};
 }
 
-std::chrono::seconds parse_timeout(const Arguments& arguments) {
-  constexpr int an_hour = 3600;
-  return std::chrono::seconds{parse_number("timeout", arguments.last("timeout", "10"), 1, an_hour)};
-}
-
 ServerCheck server_check(const Target& target, const Arguments& arguments, Output& output) {
   const std::filesystem::path roots = roots_of(target, arguments);
   ServerCheck check;
@@ -221,7 +196,7 @@ ServerCheck server_check(const Target& target, const Arguments& arguments, Outpu
   check.probe_plaintext = !arguments.is_on("no-plaintext-probe");
   check.now = output.now();
   check.warn = parse_warn_days(arguments);
-  check.timeout = parse_timeout(arguments);
+  check.timeout = parse_timeout(arguments, std::chrono::seconds{10});
   find_on_disk(check, {.certificate = roots, .leaves = arguments.last("out", ".")}, output);
   return check;
 }
@@ -237,16 +212,30 @@ void log_in(const Target& target, const ServerCheck& check, std::vector<Report>&
                                        "mend first what else is found"});
     return;
   }
-  const auto address = std::ranges::find(verified->facts, "address", &Fact::name);
-  reports.push_back(check_login(target.text, check.roots_file, check.timeout, address->value));
+  LoginCheck login;
+  login.conninfo = target.text;
+  login.root = check.roots_file;
+  login.timeout = check.timeout;
+  login.address = std::ranges::find(verified->facts, "address", &Fact::name)->value;
+  if (check.identity != nullptr) {
+    login.certificate = full_path(check.identity->certificate_file);
+    login.key = full_path(check.identity->key_file);
+  }
+  verified->command.clear();  // that of the login does more
+  reports.push_back(check_login(login));
 }
 
-Report check_files(const Target& target, const Arguments& arguments, const Output& output) {
-  LocalCheck check{.roots = roots_of(target, arguments),
+LocalCheck local_check(const Arguments& arguments, const Output& output) {
+  LocalCheck check{.roots = std::nullopt,
                    .reader = std::nullopt,
                    .now = output.now(),
                    .warn = parse_warn_days(arguments)};
+  if (arguments.has("ca-cert")) check.roots = arguments.last("ca-cert");
   if (arguments.has("as")) check.reader = parse_reader(arguments.last("as"));
+  return check;
+}
+
+Report check_files(const Target& target, const LocalCheck& check) {
   switch (target.kind) {
     case Target::Kind::directory: return check_leaf(target.text, check);
     case Target::Kind::configuration: return check_pgbouncer_ini(target.text, check);
@@ -267,28 +256,37 @@ Exit judge(std::span<const Report> reports) {
 
 Exit check(const Arguments& arguments, Output& output) {
   const std::vector<Target> targets = parse_targets(arguments);
+  const LocalCheck local = local_check(arguments, output);
+  std::vector<std::vector<Report>> reports(targets.size());
   std::vector<ServerCheck> servers;
-  for (const Target& target : targets) {
-    if (!target.is_remote()) continue;
-    servers.push_back(server_check(target, arguments, output));
-    output.detail(fmt::format("checking {} port {}", target.host, target.port));
+  std::vector<std::size_t> of_targets;  // which target each of the servers is
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const Target& target = targets[i];
+    try {
+      if (!target.is_remote()) {
+        reports[i] = {check_files(target, local)};
+        continue;
+      }
+      servers.push_back(server_check(target, arguments, output));
+      of_targets.push_back(i);
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& error) {
+      // What all servers share is wrong for all; what a string names is its own.
+      if (target.kind == Target::Kind::server || targets.size() == 1) throw;
+      reports[i] = {report_unknown(target.text, "not-checked", error)};
+    }
   }
   std::vector<std::vector<Report>> of_servers = check_servers(servers);
-
-  std::vector<Report> reports;
-  std::size_t next = 0;
-  for (const Target& target : targets) {
-    if (!target.is_remote()) {
-      reports.push_back(check_files(target, arguments, output));
-      continue;
-    }
-    std::vector<Report>& found = of_servers[next];
-    if (target.kind == Target::Kind::connection) log_in(target, servers[next], found);
-    std::ranges::move(found, std::back_inserter(reports));
-    ++next;
+  for (std::size_t i = 0; i < servers.size(); ++i) {
+    const Target& target = targets[of_targets[i]];
+    if (target.kind == Target::Kind::connection) log_in(target, servers[i], of_servers[i]);
+    reports[of_targets[i]] = std::move(of_servers[i]);
   }
-  output.reports(reports);
-  return judge(reports);
+  std::vector<Report> all;
+  for (std::vector<Report>& found : reports) std::ranges::move(found, std::back_inserter(all));
+  output.reports(all);
+  return judge(all);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/values.h"
 #include "pki/leaf.h"
+#include "pki/revocation.h"
 #include "pki/snippets.h"
 
 namespace pki::cli {
@@ -78,6 +79,9 @@ ServerSetup server_setup(const Arguments& arguments, const Kind& kind,
     static_cast<void>(read_certificate_file(*setup.server_ca));
   }
   setup.require_client_certificate = arguments.is_on("require-client-cert");
+  if (kind.name == "postgres" && setup.require_client_certificate) {
+    if (const std::optional<CrlFile> list = find_crl(root)) setup.revocation_list = list->path;
+  }
   return setup;
 }
 

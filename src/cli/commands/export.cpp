@@ -59,21 +59,16 @@ ExportFormat parse_format(const Arguments& arguments) {
                    "use pk8, p12, der, fullchain or libpq");
 }
 
-// Never from argv or the environment: others can read those.
-SecretBytes read_password(const Arguments& arguments, ExportFormat format) {
-  const bool from_file = arguments.has("password-file");
-  const bool from_descriptor = arguments.has("password-fd");
+SecretBytes password_for(const Arguments& arguments, ExportFormat format) {
+  const bool is_given = arguments.has("password-file") || arguments.has("password-fd");
   if (format != ExportFormat::p12) {
-    if (!from_file && !from_descriptor) return {};
+    if (!is_given) return {};
     throw UsageError("only a p12 has a password", "leave --password-file and --password-fd out");
   }
-  if (from_file == from_descriptor) {
+  if (!is_given) {
     throw UsageError("a p12 needs a password", "give either --password-file or --password-fd");
   }
-  if (from_file) return read_password_file(arguments.last("password-file"));
-  constexpr int largest_descriptor = 65'535;
-  return read_password_descriptor(
-      parse_number("password-fd", arguments.all("password-fd").back(), 0, largest_descriptor));
+  return *read_password(arguments);
 }
 
 std::filesystem::path target(const Arguments& arguments, ExportFormat format,
@@ -96,7 +91,7 @@ Exit export_files(const Arguments& arguments, Output& output) {
                         .password = {},
                         .owner = {}};
   request.to = target(arguments, request.format, request.leaf);
-  request.password = read_password(arguments, request.format);
+  request.password = password_for(arguments, request.format);
   if (arguments.has("owner")) request.owner = parse_owner(arguments.last("owner"));
   output.exported(export_leaf(request));
   return Exit::done;

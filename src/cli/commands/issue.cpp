@@ -54,15 +54,6 @@ constexpr Option options[] = {
     {"verbose", "", "print what is done"},
 };
 
-// Clocks that were never set make certificates that nobody can use once they are.
-void warn_of_clock(Output& output) {
-  constexpr Instant released{std::chrono::seconds{PKI_RELEASED}};
-  if (output.now() < released) {
-    output.warning(fmt::format("the clock says {}, before this program was made: set it first",
-                               text(output.now())));
-  }
-}
-
 // One request for the names, or one for each user.
 std::vector<LeafRequest> requests(const Arguments& arguments, const LeafRequest& common) {
   const std::vector<San> sans = parse_sans(arguments);
@@ -167,7 +158,7 @@ Exit issue(const Arguments& arguments, Output& output) {
   if (for_fleet) return issue_fleet(arguments, common, files, root_type, jobs, output);
   const std::vector<LeafRequest> all = requests(arguments, common);
 
-  warn_of_clock(output);
+  output.warn_of_clock();
   output.detail(fmt::format("locking {}", files.leaves.string()));
   Ca ca(files, root_type);
   const std::vector<Issued> issued = ca.issue(all, output.now());

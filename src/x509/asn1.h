@@ -1,0 +1,22 @@
+// Values of ASN.1 that certificates and revocation lists share.
+#pragma once
+
+#include <span>
+
+#include "pki/certificate.h"
+#include "pki/handle.h"
+
+namespace pki {
+
+/// A UTCTime or a GeneralizedTime. Throws Error.
+[[nodiscard]] Instant read_time(const asn1_string_st* time);
+/// UTCTime through 2049 and GeneralizedTime from 2050, as RFC 5280 4.1.2.5 demands.
+void set_time(asn1_string_st* field, Instant instant);
+
+/// Throws Error for one that breaks RFC 5280 4.1.2.2.
+[[nodiscard]] SerialNumber read_serial(const asn1_string_st* integer);
+void set_serial(asn1_string_st* field, const SerialNumber& serial);
+
+[[nodiscard]] Handle<asn1_string_st> octet_string(std::span<const unsigned char> bytes);
+
+}  // namespace pki
