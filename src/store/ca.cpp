@@ -427,7 +427,6 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Circumstances& circumstances) 
                             root_pair.certificate().path()),
                 "put the root's two files back, or move the certificate's directory away");
   }
-  demand_valid_root(now);
   const Certificate certificate = pair.read_certificate(false);
   const Key key = pair.read_key(false).key;
   if (key.public_key() != certificate.public_key() || !key.halves_match()) {
@@ -711,6 +710,7 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
     bool has_directory = false;
     std::unique_ptr<Leaf> leaf;
   };
+  if (root.has_value()) demand_valid_root(now);
   Circumstances circumstances{now, batch.size > 1 && leaves.can_sync_file_system()};
   const std::optional<Key> trial_key = batch.size > 1 && may_exclude_leaves()
                                            ? std::optional(Key::generate(KeyType::p256))
@@ -780,11 +780,7 @@ Leaf Ca::State::make_one(const Batch& batch, Missing& missing, const Issuer& iss
 // One group after the other: while one is published, the next is made.
 void Ca::State::make_all(const Batch& batch, std::span<Missing> missing, Instant now) {
   std::optional<Issuer> unpublished_root;
-  if (root.has_value()) {
-    demand_valid_root(now);
-  } else {
-    unpublished_root = make_root(now);
-  }
+  if (!root.has_value()) unpublished_root = make_root(now);
   const bool root_is_new = unpublished_root.has_value();
   std::optional<StagedDirectories> staging;
   if (missing.size() > 1) staging.emplace(leaves, leaf_files());
