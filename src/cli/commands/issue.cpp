@@ -91,7 +91,7 @@ Exit issue_fleet(const Arguments& arguments, const LeafRequest& common, const Ca
   for (const Error& error : fleet.errors()) output.error(error);
   if (!fleet.errors().empty()) return Exit::failed;
 
-  warn_of_clock(output);
+  output.warn_of_clock();
   output.detail(fmt::format("locking {}", files.leaves.string()));
   Ca ca(files, root_type);
   output.begin_many(fleet.size());
