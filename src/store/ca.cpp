@@ -30,7 +30,7 @@ using std::chrono::days;
 std::vector<std::string> leaf_files() { return {leaf_certificate_name, leaf_key_name}; }
 
 // So many leaves are published together at most: they are in memory until then.
-constexpr std::size_t largest_group = 1000;
+constexpr std::size_t largest_group = 500;
 // And so many of those whose directories are there already: these and their files are open.
 constexpr std::size_t most_open = 50;
 
