@@ -9,8 +9,8 @@
 //  - no certificate is published before the ledger knows it;
 //  - runs that race end with one root, and every leaf chains to it;
 //  - what a killed run left is finished or cleared by the next;
-//  - nothing that was there is overwritten or removed, but the pair that a renewal replaces, and
-//  bad input creates nothing;
+//  - nothing that was there is overwritten or removed, but what renew(), revoke() and the rotation
+//  of the root are there to replace, and bad input creates nothing;
 //  - a key is never readable by others, not even for a moment, and links in the way are not
 //  followed.
 #pragma once

@@ -45,8 +45,10 @@ class Issuer {
   [[nodiscard]] Certificate sign(const CertificateSpec& spec, const PublicKey& key) const;
 
   /// A list of certificates that were revoked: see pki/crl.h. Read back, checked and verified as a
-  /// certificate is. Throws Error if the root's key usage has no cRLSign: minica's roots have none.
+  /// certificate is. Throws Error unless may_sign_lists().
   [[nodiscard]] Crl sign(const CrlSpec& spec) const;
+  /// Whether its key usage has cRLSign: that of minica's roots has not.
+  [[nodiscard]] bool may_sign_lists() const noexcept;
 
   [[nodiscard]] const Certificate& certificate() const noexcept { return certificate_; }
   [[nodiscard]] const Key& key() const noexcept { return key_; }

@@ -37,11 +37,11 @@ struct Verdict {
   std::string reason;  ///< Why not; empty if it does.
 };
 
-/// What was found at one place: a server's address.
+/// What was found at one place: a server's address, a login, a file or a directory.
 struct Report {
   std::string target;
   std::vector<Fact> facts;
-  /// Empty where no certificate was seen.
+  /// libpq's newest first. Empty where no server's certificate was seen.
   std::vector<Verdict> verdicts;
   Findings findings;
   /// A command line that does the same with other means; empty if there is none.

@@ -195,7 +195,6 @@ class Probe {
     CertificateRequest request{.check = check_, .host = host_};
     const Context context = make_context(request);
     const Session session = start_session(context.get(), connection);
-    read_until(session.get(), until_);
     const bool shaken = shake_hands(session.get(), connection, request);
     if (shaken) look_at_session(session.get());
     // They may have come before the handshake failed.
@@ -251,11 +250,12 @@ class Probe {
     report_server_error(message.has_value() ? message->message : "it cannot be read");
   }
 
-  Session start_session(SSL_CTX* context, const Connection& connection) const {
+  Session start_session(SSL_CTX* context, const Connection& connection) {
     constexpr const char* starting = "starting TLS";
     Session session(SSL_new(context));
     if (session == nullptr) throw_openssl_error(starting);
     check(SSL_set_fd(session.get(), connection.descriptor()), starting);
+    read_until(session.get(), until_);
     check(SSL_set_alpn_protos(session.get(), reinterpret_cast<const unsigned char*>(alpn.data()),
                               static_cast<unsigned>(alpn.size())) == 0
               ? 1

@@ -252,9 +252,8 @@ struct Ca::State {
                std::optional<Issuer>& unpublished_root, bool is_first);
   void demand_root(Instant now) const;
   [[nodiscard]] Books books(const std::optional<Issuer>& predecessor) const;
-  [[nodiscard]] Pair kept_pair(const Certificate& old) const;
   [[nodiscard]] std::optional<Issuer> load_predecessor() const;
-  [[nodiscard]] Certificate cross_sign(const Certificate& successor) const;
+  [[nodiscard]] RootFiles root_files() const { return {root_pair, cross_place}; }
   [[nodiscard]] bool is_rotating() const;
   [[nodiscard]] Rotation look_at_rotation(Instant now) const;
   [[nodiscard]] std::optional<Certificate> find_leaf(std::string name) const;
@@ -578,45 +577,19 @@ Books Ca::State::books(const std::optional<Issuer>& predecessor) const {
 
 // --- rotation ---
 
-// Where an old root's certificate and key stay: "minica-44e151.pem", after the beginning of its
-// serial number, as in the names of our roots.
-Pair Ca::State::kept_pair(const Certificate& old) const {
-  constexpr std::size_t digits = 6;
-  std::string id = ascii_lower(old.serial().text().substr(0, digits));
-  const std::string stem = fmt::format("{}-{}", files.certificate.stem().string(), id);
-  return {{&certificate_directory, stem + ".pem"}, {&key_directory, stem + "-key.pem"}};
-}
-
 // More than one root may also be there for another reason: that the old one's pair was kept tells.
 bool Ca::State::is_rotating() const {
-  return trusted.size() > 1 && kept_pair(trusted[1]).has_certificate();
+  return trusted.size() > 1 && kept_pair(root_pair, trusted[1]).has_certificate();
 }
 
+// For its revocation list: nothing where it may sign none, as minica's roots.
 std::optional<Issuer> Ca::State::load_predecessor() const {
   if (!is_rotating()) return std::nullopt;
-  const Pair kept = kept_pair(trusted[1]);
+  const Pair kept = kept_pair(root_pair, trusted[1]);
   if (!kept.is_there()) return std::nullopt;
-  return Issuer(trusted[1], kept.read_key(false).key);
-}
-
-Certificate Ca::State::cross_sign(const Certificate& successor) const {
-  const Certificate& old = root->certificate();
-  if (old.path_length() == 0) {
-    throw Error(
-        fmt::format("{} may sign leaves alone, as minica makes roots: there can be no "
-                    "cross-certificate for those who have no other",
-                    root_pair.certificate().path()),
-        "give --no-cross, and then copy the new file to every client before pki renew --all");
-  }
-  Validity validity = successor.validity();
-  validity.not_before = std::max(validity.not_before, old.validity().not_before);
-  validity.not_after = std::min(validity.not_after, old.validity().not_after);
-  return root->sign({.common_name = successor.common_name(),
-                     .sans = {},
-                     .profile = profiles::root,
-                     .validity = validity,
-                     .serial = SerialNumber::generate()},
-                    successor.public_key());
+  Issuer old(trusted[1], kept.read_key(false).key);
+  if (!old.may_sign_lists()) return std::nullopt;
+  return old;
 }
 
 Rotation Ca::State::look_at_rotation(Instant now) const {
@@ -629,7 +602,7 @@ Rotation Ca::State::look_at_rotation(Instant now) const {
   if (!rotation.is_under_way) return rotation;
   if (!cross.empty()) rotation.cross = cross.front();
   rotation.stragglers = find_stragglers(leaves, trusted, ledger, now);
-  const Pair kept = kept_pair(trusted[1]);
+  const Pair kept = kept_pair(root_pair, trusted[1]);
   rotation.kept = {kept.certificate().path(), kept.key().path()};
   return rotation;
 }
@@ -912,63 +885,23 @@ void Ca::crl_loaded() {
 Rotation Ca::begin_rotation(const RotationRequest& request, Instant now) {
   State& state = *state_;
   state.demand_root(now);
-  const Place& certificate = state.root_pair.certificate();
-  const Place& key = state.root_pair.key();
-  if (state.is_rotating()) {
-    state.sync_root();  // the run that began it may have been killed before that
-    refresh_crl(now);
-    return state.look_at_rotation(now);
-  }
-  if (state.trusted.size() > 1) {
-    throw Error(fmt::format("{} holds more than the root", certificate.path()),
-                "take the other certificates out of it");
-  }
-  state.root_pair.demand_plain_files();
-  const Certificate old = state.root->certificate();
-  state.new_root = request.key_type.value_or(old.public_key().type().value_or(KeyType::p256));
-  const Issuer successor = state.make_root(now);
-  std::vector<Certificate> made = {successor.certificate()};
-  if (request.cross) made.push_back(state.cross_sign(successor.certificate()));
-
-  // The old pair once more, then the cross-certificate; then the new pair takes its place. What was
-  // killed in between has left names that nobody looks at, or is finished by Pair::recover.
-  const Pair kept = state.kept_pair(old);
-  File certificate_file = certificate.directory->read(certificate.name, false);
-  File key_file = key.directory->read(key.name, false);
-  std::vector<Staged::Placed> copies;
-  for (const auto& [place, file] :
-       {std::pair(&kept.certificate(), &certificate_file), std::pair(&kept.key(), &key_file)}) {
-    place->directory->remove(place->pending().name);
-    if (place->directory->look(place->name).kind != EntryKind::absent) {
-      if (place->directory->read(place->name, false).contents == file->contents) continue;
-      throw Error(fmt::format("{} is there, and is not the old root's", place->path()),
-                  "move it away: the old root's pair is kept under that name");
+  const std::string path = state.root_pair.certificate().path();
+  if (!state.is_rotating()) {
+    if (state.trusted.size() > 1) {
+      throw Error(fmt::format("{} holds more than the root", path),
+                  "take the other certificates out of it");
     }
-    copies.push_back({place->directory, {place->name, file->contents, file->mode, file->owner}});
+    const Certificate old = state.root->certificate();
+    state.new_root = request.key_type.value_or(old.public_key().type().value_or(KeyType::p256));
+    const Issuer successor = state.make_root(now);
+    std::optional<Certificate> cross;
+    if (request.cross) cross = cross_sign(*state.root, path, successor.certificate());
+    replace_root(state.root_files(), old, successor, cross, state.ledger);
+    state.root.reset();
+    state.load_root();
   }
-  Staged kept_files = Staged::as_files(std::move(copies));
-  std::optional<Staged> cross_file;
-  if (request.cross) {
-    cross_file.emplace(Staged::as_replacement(state.cross_place, File::public_mode));
-    cross_file->write(as_text(made.back().pem()));
-  }
-  const std::vector<Certificate> both = {successor.certificate(), old};
-  certificate_file.name = certificate.name;
-  certificate_file.contents = pem_of(both);
-  key_file.name = key.name;
-  key_file.contents = successor.key().pem();
-  std::vector<Staged::Placed> replaced;
-  replaced.push_back({certificate.directory, std::move(certificate_file)});
-  replaced.push_back({key.directory, std::move(key_file)});
-  Staged pair = Staged::as_replacements(std::move(replaced));
-  state.ledger.record(made);
-  pair.sync();
-  kept_files.publish();
-  if (cross_file.has_value()) cross_file->publish();
-  pair.publish();
-
-  state.root.reset();
-  state.load_root();
+  // Also where an earlier run began it: that may have been killed before this.
+  state.sync_root();
   refresh_crl(now);
   return state.look_at_rotation(now);
 }
@@ -982,13 +915,7 @@ Rotation Ca::finish_rotation(Instant now) {
     if (read_list(state.revocation_list, state.trusted).has_value()) {
       write_list(state.books(std::nullopt), std::nullopt, now);
     }
-    const Place& place = state.root_pair.certificate();
-    File file = place.directory->read(place.name, false);
-    file.name = place.name;
-    file.contents = state.root->certificate().pem();
-    std::vector<Staged::Placed> files;
-    files.push_back({place.directory, std::move(file)});
-    Staged::as_replacements(std::move(files)).publish();
+    drop_predecessors(state.root_files(), state.root->certificate());
     state.root.reset();
     state.load_root();
   }

@@ -227,11 +227,16 @@ bool Crl::is_signed_by(const Certificate& issuer) const {
   return verified;
 }
 
+bool Issuer::may_sign_lists() const noexcept {
+  return (X509_get_key_usage(certificate_.native()) & KU_CRL_SIGN) != 0;
+}
+
 Crl Issuer::sign(const CrlSpec& asked) const {
-  if ((X509_get_key_usage(certificate_.native()) & KU_CRL_SIGN) == 0) {
-    throw Error("its key usage does not allow it to sign revocation lists, nor do minica's roots",
-                "take the role out of PgBouncer's auth_file and of PostgreSQL (nologin), or make a "
-                "new root: choose other names with --ca-cert and --ca-key");
+  if (!may_sign_lists()) {
+    throw Error(
+        "its key usage does not allow it to sign revocation lists, nor do minica's roots",
+        "take the role out of PgBouncer's auth_file and of PostgreSQL (nologin), or replace "
+        "the root: pki rotate begin");
   }
   if (asked.next_update <= asked.this_update) {
     throw Error("a revocation list's next update must come after it");

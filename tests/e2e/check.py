@@ -207,8 +207,12 @@ class Sockets(Case):
             while True:
                 connection.sendall(flood * 16)
 
+        self.assertEqual(self.pki(self.directory, "--domains", "localhost").returncode, 0)
         with Listener(serve) as server:
             self.assert_ends_in_time(server.target)
+            self.assert_ends_in_time(
+                server.target, "renew", "--all", "--before", "1000d", "--confirm", server.target
+            )
 
     def test_messages_after_the_handshake_that_never_end(self):
         """A client certificate is asked for, and then come tickets."""
@@ -222,9 +226,10 @@ class Sockets(Case):
         with tls_server(leaf, key, ask) as target:
             self.assert_ends_in_time(target)
 
-    def assert_ends_in_time(self, target):
+    def assert_ends_in_time(self, target, *command):
+        command = command or ("check", target, "--no-plaintext-probe")
         started = time.monotonic()
-        self.pki(self.directory, "check", target, "--timeout", "2", "--no-plaintext-probe")
+        self.pki(self.directory, *command, "--timeout", "2")
         taken = time.monotonic() - started
         self.assertGreater(taken, 1.5)  # otherwise there was an end
         self.assertLess(taken, 10)

@@ -149,7 +149,7 @@ class CommandLine(Authority):
                 self.assert_refused(
                     self.directory,
                     *arguments,
-                    says=["minica.pem", "key usage", "auth_file", "--ca-cert"],
+                    says=["minica.pem", "key usage", "auth_file", "pki rotate begin"],
                 )
 
     def test_no_root(self):

@@ -221,12 +221,18 @@ class Others(Case):
                        issuer=root, subject="a.test", end=from_now(600))
         support.place(self.directory / "a.test", leaf, key, ("cert.pem", "key.pem"))
         shutil.copy(self.directory / "minica.pem", self.directory / "old.pem")
+        self.run_pki("--domains", "gone.test")
+        shutil.rmtree(self.directory / "gone.test")
         self.assert_refused(self.directory, "rotate", "begin", says=["--no-cross"])
         told = self.rotate("begin", "--no-cross")
         self.assertFalse(told["cross_certificate"])
-        self.assertEqual([s["name"] for s in told["stragglers"]], ["a.test"])
+        self.assertEqual([s["name"] for s in told["stragglers"]], ["a.test", "gone.test"])
         self.run_pki("renew", "--all")
         self.assert_verifies("a.test", old=False, minica=True)
+        # It may sign no revocation list, and what is gone can be revoked all the same.
+        (gone,) = self.rotate("finish", status=3)["stragglers"]
+        self.run_pki("revoke", gone["serial"])
+        self.assertEqual(self.read("minica-crl.pem").count(b"BEGIN X509 CRL"), 1)
         self.rotate("finish")
         self.assert_verifies("a.test", minica=True)
 

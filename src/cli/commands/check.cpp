@@ -280,7 +280,11 @@ Exit check(const Arguments& arguments, Output& output) {
   std::vector<std::vector<Report>> of_servers = check_servers(servers);
   for (std::size_t i = 0; i < servers.size(); ++i) {
     const Target& target = targets[of_targets[i]];
-    if (target.kind == Target::Kind::connection) log_in(target, servers[i], of_servers[i]);
+    try {
+      if (target.kind == Target::Kind::connection) log_in(target, servers[i], of_servers[i]);
+    } catch (const Error& error) {
+      of_servers[i].push_back(report_unknown(target.text, "not-checked", error));
+    }
     reports[of_targets[i]] = std::move(of_servers[i]);
   }
   std::vector<Report> all;
