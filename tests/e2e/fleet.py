@@ -305,7 +305,7 @@ class Hosts(FleetCase):
             run = self.pki(directory, "--hosts", "hosts.txt", "--json")
             self.assertEqual(run.returncode, 3)
             said = run.stderr.decode().splitlines()
-            self.assertRegex(said[0], r"\Apki: a/cert\.pem expires on .*; move a away and run this")
+            self.assertRegex(said[0], r"\Apki: a/cert\.pem expires on .*; pki renew a makes a new one")
             documents = [json.loads(line) for line in run.stdout.splitlines()]
             self.assertEqual(documents[0]["status"], "expiring")
             self.assertEqual(len(said), 1 + unchanged)
