@@ -16,6 +16,10 @@ def hosts(count: int) -> str:
     return "".join(f"host{number:06}.db.example.org\n" for number in range(count))
 
 
+def looped(minica: str) -> str:
+    return f"{minica}, loop"
+
+
 class Fleet:
     def __init__(self, bench: Bench, size: int) -> None:
         self._bench = bench
@@ -77,7 +81,7 @@ class Fleet:
         }
         if with_minica:
             for name, program in self._bench.minicas.items():
-                cases[f"{name}, in a loop"] = lambda program=program: self.minica(program)
+                cases[looped(name)] = lambda program=program: self.minica(program)
         return cases
 
 

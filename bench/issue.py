@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from measure import HERE, HOST, Bench, Row, hyperfine, in_turns, run, say
 
@@ -54,10 +55,12 @@ def floors(bench: Bench) -> Mapping[str, Program]:
     }
 
 
-def batch(program: Program, directory, runs: int, with_root: bool) -> Mapping[str, float]:
-    litter = program.leaf + (program.root if with_root else [])
-    wall, cpu = hyperfine(program.command, directory, runs, "rm -rf " + " ".join(litter))
-    return {"wall": wall, "cpu": cpu}
+def batch(program: Program, directory: Path, runs: int, with_root: bool) -> Mapping[str, float]:
+    """hyperfine's times, and the memory of one run more."""
+    litter = ["rm", "-rf", *program.leaf, *(program.root if with_root else ())]
+    wall, cpu = hyperfine(program.command, directory, runs, " ".join(litter))
+    run(litter, directory)
+    return {"wall": wall, "cpu": cpu, "memory": run(program.command, directory).memory}
 
 
 def measure(bench: Bench) -> Mapping[str, Mapping[str, Row]]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "pki list": ["list"],
     "pki list --all --json": ["list", "--all", "--json"],
     "pki renew --all": ["renew", "--all"],
+    f"pki renew --all, {LEAVES} are due": ["renew", "--all", "--before", "1000d"],
 }
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HOST = "bouncerhost"
+ENVIRONMENT = {**os.environ, "CAROOT": "."}  # where mkcert has its root
 
 Series = list[float]
 Row = dict[str, Series]  # what was measured -> its series
@@ -77,18 +78,21 @@ class Sample:
     memory: int  # bytes, the largest resident set
 
 
-def run(
-    command: list[str], directory: Path, statuses: Iterable[int] = (0,), output: Path | None = None
-) -> Sample:
+def run(command: list[str], directory: Path, statuses: Iterable[int] = (0,)) -> Sample:
     """Runs a command once. What it prints is thrown away unless it fails."""
     # A child of this process would inherit the peak of its memory, and report that as its own;
     # time(1) is small.
     with tempfile.NamedTemporaryFile() as peak, tempfile.TemporaryFile() as errors:
         timed = ["/usr/bin/time", "--quiet", f"--output={peak.name}", "--format=%M", *command]
-        with open(output or os.devnull, "wb") as out:
+        with open(os.devnull, "wb") as out:
             start = time.perf_counter()
             process = subprocess.Popen(
-                timed, cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=errors
+                timed,
+                cwd=directory,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
             )
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - start
@@ -109,15 +113,17 @@ def hyperfine(command: list[str], directory: Path, runs: int, prepare: str) -> t
     """
     with tempfile.NamedTemporaryFile() as report:
         options = ["--shell=none", f"--runs={runs}", f"--export-json={report.name}"]
-        subprocess.run(
+        done = subprocess.run(
             ["hyperfine", *options, "--prepare", prepare, shlex.join(command)],
             cwd=directory,
-            env={**os.environ, "CAROOT": "."},  # where mkcert has its root
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            check=True,
+            text=True,
         )
+        if done.returncode != 0:
+            raise RuntimeError(f"{shlex.join(command)}: {done.stderr}")
         (result,) = json.load(report)["results"]
     return result["median"], result["user"] + result["system"]
 

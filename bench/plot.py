@@ -8,7 +8,7 @@ from html import escape
 from fleet import AGAIN
 from issue import DURABLE_FLOOR, LAZY_FLOOR
 from measure import median
-from service import LOGINS, MINICA, OURS
+from service import LOGINS, NONE
 
 PANEL_WIDTH, PANEL_HEIGHT, GAP, COLUMNS = 470, 300, 30, 2
 
@@ -31,9 +31,9 @@ def colours(name: str) -> tuple[str, str]:
 @dataclass(frozen=True)
 class Bar:
     label: str
-    long: float  # drawn pale
-    short: float  # drawn strong, in it
+    length: float
     text: str
+    part: float | None = None  # drawn in the bar, which is pale then
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def issue_panels(part: Mapping) -> Iterator[Bars]:
             if "RSA" in name:  # it would dwarf the rest
                 continue
             wall, cpu = median(row["wall"]) * 1000, median(row["cpu"]) * 1000
-            bars.append(Bar(name, wall, cpu, f"{number(wall)} ms, CPU {number(cpu)}"))
+            bars.append(Bar(name, wall, f"{number(wall)} ms, CPU {number(cpu)}", cpu))
         yield Bars(title, "pale: wall time; strong: CPU time", bars)
 
 
@@ -119,7 +119,7 @@ def ledger_panels(part: Mapping) -> Iterator[Lines]:
     commands = [name for name in part if name != "pki --domains"]
     if not commands:
         return
-    styles = [(BLUE, False), (PALE_BLUE, False), (GREEN, False)]
+    styles = [(BLUE, False), (PALE_BLUE, False), (GREEN, False), (GREEN, True)]
     lines = [
         Line(
             name,
@@ -142,12 +142,13 @@ def service_panels(part: Mapping) -> Iterator[Bars]:
     yield Bars(
         f"{title}, a second",
         f"verify-full, login by {login}; more is better",
-        [Bar(kind, rate[kind], rate[kind], number(rate[kind])) for kind in order],
+        # Without TLS there are so many that the rest could not be told apart.
+        [Bar(kind, rate[kind], number(rate[kind])) for kind in order if kind != NONE],
     )
     yield Bars(
         "The same: PgBouncer's CPU time for each",
         "less is better",
-        [Bar(kind, cpu[kind], cpu[kind], f"{cpu[kind]:.2f} ms") for kind in order],
+        [Bar(kind, cpu[kind], f"{cpu[kind]:.2f} ms") for kind in order],
     )
 
 
@@ -184,7 +185,7 @@ def heading(title: str, note: str) -> Iterator[str]:
 def draw_bars(panel: Bars) -> Iterator[str]:
     yield from heading(panel.title, panel.note)
     left, right, top = 175, 125, 48
-    longest = max(max(bar.long, bar.short) for bar in panel.bars)
+    longest = max(max(bar.length, bar.part or 0) for bar in panel.bars)
     scale = (PANEL_WIDTH - left - right) / longest
     step = min(30, (PANEL_HEIGHT - top) / len(panel.bars))
     for index, bar in enumerate(panel.bars):
@@ -192,9 +193,11 @@ def draw_bars(panel: Bars) -> Iterator[str]:
         height = step * 0.7
         strong, pale = colours(bar.label)
         yield text(left - 8, y + height / 2 + 4, bar.label, 12, "end")
-        yield rectangle(left, y, bar.long * scale, height, pale)
-        yield rectangle(left, y + height * 0.2, bar.short * scale, height * 0.6, strong)
-        yield text(left + max(bar.long, bar.short) * scale + 6, y + height / 2 + 4, bar.text, 11)
+        yield rectangle(left, y, bar.length * scale, height, strong if bar.part is None else pale)
+        if bar.part is not None:
+            yield rectangle(left, y + height * 0.2, bar.part * scale, height * 0.6, strong)
+        end = max(bar.length, bar.part or 0) * scale
+        yield text(left + end + 6, y + height / 2 + 4, bar.text, 11)
     yield stroke(left, top - 4, left, top + step * len(panel.bars), INK)
 
 

@@ -1,16 +1,18 @@
 """Figures in, results.md and results.svg out."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import plot
-from fleet import AGAIN
+from fleet import looped
 from issue import DURABLE_FLOOR
 from measure import Row, Series, median, quartiles, ratios
 from service import LOGINS, MINICA, OURS
 
 MIB = 1024**2
+LOGIN = next(iter(LOGINS))  # the cheap one, with which it is the key that counts
 
 
 # --- Words and tables -----------------------------------------------------------------------------
@@ -56,7 +58,7 @@ class Target:
     unit: str = ""
 
     def judge(self, figures: Mapping) -> list[str]:
-        asked = f"at {'least' if self.at_least else 'most'} {digits(self.bound)}{self.unit}"
+        asked = f"at {'least' if self.at_least else 'most'} {self.bound:g}{self.unit}"
         try:
             series = self.figures(figures)
         except KeyError:
@@ -87,12 +89,14 @@ def ledger_ratio(figures: Mapping) -> Series:
     return ratios(rows["1000000"]["wall"], rows["0"]["wall"])
 
 
-def connection_ratio(login: str) -> Callable[[Mapping], Series]:
-    def figures(all_of_them: Mapping) -> Series:
-        rows = all_of_them["service"][login]
-        return ratios(rows[OURS]["rate"], rows[MINICA]["rate"])
+def connection_ratio(figures: Mapping) -> Series:
+    rows = figures["service"][LOGIN]
+    return ratios(rows[OURS]["rate"], rows[MINICA]["rate"])
 
-    return figures
+
+def pgbouncer_ratio(figures: Mapping) -> Series:
+    rows = figures["service"][LOGIN]
+    return ratios(rows[MINICA]["cpu"], rows[OURS]["cpu"])
 
 
 TARGETS = (
@@ -109,7 +113,7 @@ TARGETS = (
     ),
     Target(
         "10,000 hosts: certificates a second, to those of a shell loop with minica",
-        fleet_ratio(lambda figures: f"{figures['minica']}, in a loop"),
+        fleet_ratio(lambda figures: looped(figures["minica"])),
         60,
         at_least=True,
     ),
@@ -146,14 +150,17 @@ TARGETS = (
         1.2,
         unit=" s",
     ),
-    *(
-        Target(
-            f"connections a second, to those with minica's leaf ({login})",
-            connection_ratio(login),
-            1.8,
-            at_least=True,
-        )
-        for login in LOGINS
+    Target(
+        f"connections a second through PgBouncer, to those with minica's leaf ({LOGIN})",
+        connection_ratio,
+        1.8,
+        at_least=True,
+    ),
+    Target(
+        f"PgBouncer's CPU time for a connection with minica's leaf, to that with ours ({LOGIN})",
+        pgbouncer_ratio,
+        1.8,
+        at_least=True,
     ),
 )
 
@@ -164,7 +171,7 @@ TARGETS = (
 def issue_table(rows: Mapping[str, Row]) -> str:
     ours = rows["pki"]
     return table(
-        ["", "wall, ms", "CPU, ms", "wall, to pki's", "CPU, to pki's"],
+        ["", "wall, ms", "CPU, ms", "wall, to pki's", "CPU, to pki's", "peak, MiB"],
         [
             [
                 name,
@@ -172,6 +179,7 @@ def issue_table(rows: Mapping[str, Row]) -> str:
                 spread(row["cpu"], 1000),
                 times(row["wall"], ours["wall"]),
                 times(row["cpu"], ours["cpu"]),
+                digits(median(row["memory"]) / MIB),
             ]
             for name, row in rows.items()
         ],
@@ -230,7 +238,7 @@ def ledger_part(figures: Mapping) -> str:
     text = """## The ledger
 
 Lines as years leave them: most have expired, some were revoked, a host has several. On the disk lie
-the same 100 leaves each time, of which none is due: `renew --all` is what cron runs every day.
+the same 100 leaves each time. None is due, unless said: `renew --all` is what cron runs every day.
 
 """
     rows = []
@@ -238,7 +246,7 @@ the same 100 leaves each time, of which none is due: `renew --all` is what cron 
         for size, row in sizes.items():
             rows.append(
                 [
-                    f"`{command}`, {int(size):,} lines",
+                    f"{command}: {int(size):,} lines",
                     spread(row["wall"], 1000),
                     spread(row["cpu"], 1000),
                     digits(median(row["memory"]) / MIB) if "memory" in row else "",
@@ -278,7 +286,7 @@ by our usual root, P-256.
         text += "\n"
     if "scram-sha-256" in figures["service"]:
         text += """With SCRAM the client has to hash its password 4,096 times for each login, on the same cores. That
-costs the same whatever the key.
+costs the same whatever the key, and leaves less of a difference between them.
 """
     return text.rstrip("\n") + "\n"
 
@@ -318,16 +326,15 @@ def write(figures: Mapping, directory: Path) -> list[Path]:
     if missing:
         notes += f"Not measured: {', '.join(missing)}.\n\n"
     plotted = plot.panels(figures)
+    plot_line = "![The figures as a plot](results.svg)\n\n" if plotted else ""
     text = f"""# Results
 
-Written by `bench/run` on {figures["date"]}, in {figures["minutes"]:.0f} minutes.
+Written by `bench/run` on {figures["date"]}, in {math.ceil(figures["minutes"])} minutes.
 
 {notes}Figures are medians of rounds, in brackets the middle half of them; ratios are medians of the ratios
 within the rounds. What is compared was measured in turns.
 
-{"![The figures as a plot](results.svg)" if plotted else ""}
-
-## Targets
+{plot_line}## Targets
 
 {table(["", "asked for", "this run", ""], [target.judge(figures) for target in TARGETS])}
 *minica* is {figures["minica"]}. That nothing of the reliability is given up for the speed is not
