@@ -99,10 +99,7 @@ def measure(bench: Bench) -> Mapping[str, Mapping[str, Row]]:
     (directories[0] / INDEX).write_text("")
     results["pki --domains"] = in_turns(
         rounds,
-        {
-            str(size): partial(issue, bench, directories[size], runs)
-            for size in (0, max(sizes))
-        },
+        {str(size): partial(issue, bench, directories[size], runs) for size in (0, max(sizes))},
     )
     for directory in directories.values():
         remove(directory)

@@ -45,7 +45,9 @@ def sync_time(place: Path) -> float:
 
 def describe(place: Path) -> Mapping[str, str]:
     kibibytes = int(field("/proc/meminfo", "MemTotal").split()[0])
-    filesystem = first_line(["findmnt", "--noheadings", "--output=FSTYPE,OPTIONS", "-T", str(place)])
+    filesystem = first_line(
+        ["findmnt", "--noheadings", "--output=FSTYPE,OPTIONS", "-T", str(place)]
+    )
     return {
         "processor": field("/proc/cpuinfo", "model name"),
         "cores": f"{os.cpu_count()}",

@@ -157,4 +157,3 @@ def quartiles(series: Series) -> tuple[float, float]:
 def ratios(ours: Series, theirs: Series) -> Series:
     """Round by round."""
     return [a / b for a, b in zip(ours, theirs, strict=True)]
-

@@ -106,9 +106,7 @@ def fleet_panels(part: Mapping) -> Iterator[Lines]:
     lines = []
     for name in names:
         points = [
-            (float(size), median(rows[name]["rate"]))
-            for size, rows in part.items()
-            if name in rows
+            (float(size), median(rows[name]["rate"])) for size, rows in part.items() if name in rows
         ]
         colour, dashed = styles.get(name, (ORANGE, True))
         lines.append(Line(name, points, colour, dashed))
@@ -226,7 +224,9 @@ def draw_lines(panel: Lines) -> Iterator[str]:
         yield stroke(left, y, PANEL_WIDTH - right, y, FAINT)
         label = panel.units.get(exponent, f"{10.0**exponent:,.0f}")
         yield text(left - 6, y + 4, label, 11, "end")
-    yield text((left + PANEL_WIDTH - right) / 2, bottom + 32, panel.x_label, 12, "middle", fill=GREY)
+    yield text(
+        (left + PANEL_WIDTH - right) / 2, bottom + 32, panel.x_label, 12, "middle", fill=GREY
+    )
 
     for index, line in enumerate(panel.lines):
         dashes = ' stroke-dasharray="5 4"' if line.dashed else ""

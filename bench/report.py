@@ -191,9 +191,9 @@ def issue_part(figures: Mapping) -> str:
     return f"""## One certificate
 
 Each program as it comes, run by hyperfine in batches, the batches in turns. Only pki and the floor
-with fsync wait for the disk. The keys are P-256, but for minica's (P-384) and mkcert's (its roots are
-RSA 3072, and without `-ecdsa` its leaves RSA 2048). openssl, certtool and cfssl need more than one
-command, here in a shell script ([others](others)).
+with fsync wait for the disk. The keys are P-256, but for minica's (P-384) and mkcert's (its roots
+are RSA 3072, and without `-ecdsa` its leaves RSA 2048). openssl, certtool and cfssl need more than
+one command, here in a shell script ([others](others)).
 
 On a root that is there:
 
@@ -206,11 +206,10 @@ With a new root each time:
 def fleet_part(figures: Mapping) -> str:
     text = """## Fleets
 
-`pki --hosts FILE`, on a root that is there; the page cache is written out before each run. *pki, the
-same file again* finds every certificate there and has only to look. The floor's threads do no more
-than make keys, certificates and files, in a directory that is synced with one syncfs(2) and of which
-they are then renamed. minica's loop was timed over at most 300 hosts, of which each takes as long as
-any other; its row stands for a fleet of that size.
+`pki --hosts FILE`, on a root that is there; what is in memory is written to the disk before each
+run. *pki, the same file again* finds every certificate there and has only to look. The floor's
+threads only make keys, certificates and files. *floor, fsync* makes them in a directory of its own,
+syncs them all with one syncfs(2), and renames each to its place.
 
 """
     for size, rows in figures["fleet"].items():
@@ -231,7 +230,10 @@ any other; its row stands for a fleet of that size.
             ],
         )
         text += "\n"
-    return text.rstrip("\n") + "\n"
+    text += """minica's loop was timed over at most 300 hosts: the last one takes as long as the first, so that the
+rate is taken for that of any number.
+"""
+    return text
 
 
 def ledger_part(figures: Mapping) -> str:
@@ -259,11 +261,10 @@ def service_part(figures: Mapping) -> str:
     text = f"""## Connections
 
 `pgbench --connect` with eight clients: for every `SELECT 1` a new connection, TLS 1.3, verify-full,
-through PgBouncer, and all of it (pgbench, PgBouncer, PostgreSQL) on the same {figures["cores"]} cores.
-PgBouncer has one thread. *busy* is the share of one core that it used: where it is well under 1 the
-clients, not PgBouncer, were the limit, and the CPU time that it spent on a connection is the figure
-that will hold on another machine. Leaf and root have keys of one kind, but that RSA leaves were signed
-by our usual root, P-256.
+through PgBouncer; pgbench, PgBouncer and PostgreSQL share {figures["cores"]} cores. PgBouncer has one
+thread. *busy* is the share of one core that it used: where that is well under 1 the clients, not
+PgBouncer, were the limit, and the CPU time that it spent on a connection is the figure that will
+hold on another machine. P-256 and RSA leaves have our usual root, P-256; minica's has a P-384 root.
 
 """
     for login, rows in figures["service"].items():
@@ -285,8 +286,8 @@ by our usual root, P-256.
         )
         text += "\n"
     if "scram-sha-256" in figures["service"]:
-        text += """With SCRAM the client has to hash its password 4,096 times for each login, on the same cores. That
-costs the same whatever the key, and leaves less of a difference between them.
+        text += """With SCRAM the client hashes its password 4,096 times for each login, on the same cores. That costs
+the same whatever the key, and leaves less of a difference between them.
 """
     return text.rstrip("\n") + "\n"
 
@@ -305,11 +306,11 @@ SECTIONS = {
 def minica_note(figures: Mapping) -> str:
     if not figures["stand_in"]:
         return "minica is jsha/minica, as `go install` makes it.\n"
-    return """**minica is not jsha/minica here but a stand-in**: the machine could not have the real one (`go
-install github.com/jsha/minica@latest` was refused). [minica-stand-in](minica-stand-in/main.go) is a Go
-program that does what minica does, in the same order, with the same libraries: reads or makes a P-384
-root, makes a P-384 key, signs, writes the same files, without fsync. Where the real one can be had,
-`bench/run` measures that.
+    return """**minica is not jsha/minica here but a stand-in**: the machine could not have the real one
+(`go install github.com/jsha/minica@latest` was refused). [minica-stand-in](minica-stand-in/main.go)
+is a Go program that does what minica does, in the same order, with the same libraries: reads or
+makes a P-384 root, makes a P-384 key, signs, writes the same files, without fsync. Where the real
+one can be had, `bench/run` measures that.
 """
 
 
@@ -331,8 +332,8 @@ def write(figures: Mapping, directory: Path) -> list[Path]:
 
 Written by `bench/run` on {figures["date"]}, in {math.ceil(figures["minutes"])} minutes.
 
-{notes}Figures are medians of rounds, in brackets the middle half of them; ratios are medians of the ratios
-within the rounds. What is compared was measured in turns.
+{notes}Figures are medians of rounds, in brackets the middle half of them; ratios are medians of the
+ratios within the rounds. What is compared was measured in turns.
 
 {plot_line}## Targets
 
@@ -353,9 +354,9 @@ measured here: tests/fault has the tests.
     bench/run
 
 on Debian 12, as root or with sudo. It installs what it compares with from Debian's packages, builds
-`build/pki` and the floor ([floor.cpp](floor.cpp)), and writes this file. Let the machine do nothing else. `--at DIR`
-measures on another file system (a tmpfs leaves the disk out), `--only issue,fleet` some parts, and
-`--quick` shows within minutes that all of it runs.
+`build/pki` and the floor ([floor.cpp](floor.cpp)), and writes this file. Let the machine do nothing
+else. `--at DIR` measures on another file system (a tmpfs leaves the disk out), `--only issue,fleet`
+some parts, and `--quick` shows within minutes that all of it runs.
 """
     written = [directory / "results.md"]
     written[0].write_text(text)

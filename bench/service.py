@@ -24,7 +24,7 @@ SUPERUSER = "postgres"
 PASSWORD = "secret"
 DATABASE = "postgres"
 
-# How the client says who it is. PgBouncer takes SCRAM wherever its list of users has a SCRAM secret.
+# How the client says who it is. PgBouncer takes SCRAM where its list of users has a SCRAM secret.
 LOGINS = {"md5": "md5, as in Debian's pgbouncer.ini", "scram-sha-256": "scram-sha-256"}
 
 OURS = "pki: P-256"
