@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from measure import Bench
+from measure import HERE, Bench
 
 
 def first_line(command: list[str]) -> str:
@@ -22,6 +22,15 @@ def first_line(command: list[str]) -> str:
 
 def numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def go_programs() -> Mapping[str, str]:
+    """Version -> program: the one on the path and Debian's. Newest first."""
+    found = {}
+    for program in ("/usr/bin/go", "go"):
+        version = first_line([program, "env", "GOVERSION"]).removeprefix("go")
+        found[version] = program
+    return dict(sorted(found.items(), key=lambda pair: numbers(pair[0]), reverse=True))
 
 
 def field(path: str, name: str) -> str:
@@ -65,10 +74,15 @@ def package_version(name: str) -> str:
 
 
 def versions(bench: Bench) -> Mapping[str, str]:
-    tree = str(Path(__file__).resolve().parent)
-    commit = first_line(["git", "-C", tree, "describe", "--always", "--dirty"])
+    pki = first_line([bench.pki, "--version"]).removeprefix("pki ")
+    if "PKI" in os.environ:
+        pki += ", built elsewhere"
+    else:
+        commit = first_line(["git", "-C", str(HERE), "describe", "--always", "--dirty"])
+        pki += f", commit {commit}"
     return {
-        "pki": f"{first_line([bench.pki, '--version']).removeprefix('pki ')}, commit {commit}",
+        "pki": pki,
+        "Go": ", ".join(go_programs()),
         "compiler": first_line(["g++", "--version"]),
         "mkcert": package_version("mkcert"),
         "openssl": package_version("openssl"),

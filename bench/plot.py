@@ -232,16 +232,12 @@ def draw_lines(panel: Lines) -> Iterator[str]:
         dashes = ' stroke-dasharray="5 4"' if line.dashed else ""
         places = [place(math.log10(x), math.log10(y)) for x, y in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        yield (
-            f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="2.5"{dashes}/>'
-        )
+        style = f'stroke="{line.colour}" stroke-width="2.5"{dashes}'
+        yield f'<polyline points="{path}" fill="none" {style}/>'
         for x, y in places:
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{line.colour}"/>'
         key_x, key_y = (index % 2) * PANEL_WIDTH / 2, 52 + 17 * (index // 2)
-        yield (
-            f'<line x1="{key_x}" y1="{key_y - 4}" x2="{key_x + 24}" y2="{key_y - 4}" '
-            f'stroke="{line.colour}" stroke-width="2.5"{dashes}/>'
-        )
+        yield f'<line x1="{key_x}" y1="{key_y - 4}" x2="{key_x + 24}" y2="{key_y - 4}" {style}/>'
         yield text(key_x + 30, key_y, line.label, 12)
 
 

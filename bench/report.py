@@ -230,10 +230,10 @@ syncs them all with one syncfs(2), and renames each to its place.
             ],
         )
         text += "\n"
-    text += """minica's loop was timed over at most 300 hosts: the last one takes as long as the first, so that the
-rate is taken for that of any number.
-"""
-    return text
+    return text + (
+        "minica's loop was timed over at most 300 hosts: the last one takes as long as the first, so\n"
+        "that the rate is taken for that of any number.\n"
+    )
 
 
 def ledger_part(figures: Mapping) -> str:
@@ -258,13 +258,13 @@ the same 100 leaves each time. None is due, unless said: `renew --all` is what c
 
 
 def service_part(figures: Mapping) -> str:
-    text = f"""## Connections
+    text = """## Connections
 
 `pgbench --connect` with eight clients: for every `SELECT 1` a new connection, TLS 1.3, verify-full,
-through PgBouncer; pgbench, PgBouncer and PostgreSQL share {figures["cores"]} cores. PgBouncer has one
-thread. *busy* is the share of one core that it used: where that is well under 1 the clients, not
-PgBouncer, were the limit, and the CPU time that it spent on a connection is the figure that will
-hold on another machine. P-256 and RSA leaves have our usual root, P-256; minica's has a P-384 root.
+through PgBouncer; pgbench, PgBouncer and PostgreSQL share the cores. PgBouncer has one thread.
+*busy* is the share of one core that it used: where that is well under 1 the clients, not PgBouncer,
+were the limit, and the CPU time that it spent on a connection is the figure that will hold on
+another machine. P-256 and RSA leaves have our usual root, P-256; minica's has a P-384 root.
 
 """
     for login, rows in figures["service"].items():
@@ -286,9 +286,10 @@ hold on another machine. P-256 and RSA leaves have our usual root, P-256; minica
         )
         text += "\n"
     if "scram-sha-256" in figures["service"]:
-        text += """With SCRAM the client hashes its password 4,096 times for each login, on the same cores. That costs
-the same whatever the key, and leaves less of a difference between them.
-"""
+        text += (
+            "With SCRAM the client hashes its password 4,096 times for each login, on the same cores.\n"
+            "That costs the same whatever the key, and leaves less of a difference between them.\n"
+        )
     return text.rstrip("\n") + "\n"
 
 
@@ -306,7 +307,8 @@ SECTIONS = {
 def minica_note(figures: Mapping) -> str:
     if not figures["stand_in"]:
         return "minica is jsha/minica, as `go install` makes it.\n"
-    return """**minica is not jsha/minica here but a stand-in**: the machine could not have the real one
+    return """\
+**minica is not jsha/minica here but a stand-in**: the machine could not have the real one
 (`go install github.com/jsha/minica@latest` was refused). [minica-stand-in](minica-stand-in/main.go)
 is a Go program that does what minica does, in the same order, with the same libraries: reads or
 makes a P-384 root, makes a P-384 key, signs, writes the same files, without fsync. Where the real
