@@ -231,8 +231,8 @@ syncs them all with one syncfs(2), and renames each to its place.
         )
         text += "\n"
     return text + (
-        "minica's loop was timed over at most 300 hosts: the last one takes as long as the first, so\n"
-        "that the rate is taken for that of any number.\n"
+        "minica's loop was timed over at most 300 hosts: the last one takes as long as the first,\n"
+        "so that the rate is taken for that of any number.\n"
     )
 
 
@@ -287,8 +287,8 @@ another machine. P-256 and RSA leaves have our usual root, P-256; minica's has a
         text += "\n"
     if "scram-sha-256" in figures["service"]:
         text += (
-            "With SCRAM the client hashes its password 4,096 times for each login, on the same cores.\n"
-            "That costs the same whatever the key, and leaves less of a difference between them.\n"
+            "With SCRAM the client hashes its password 4,096 times for each login, on the same\n"
+            "cores: that costs the same whatever the key, and leaves less of a difference.\n"
         )
     return text.rstrip("\n") + "\n"
 
