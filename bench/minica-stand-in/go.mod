@@ -1,0 +1,3 @@
+module minica-stand-in
+
+go 1.19
