@@ -6,6 +6,7 @@
 
 #include "pki/error.h"
 #include "store/writer.h"
+#include "x509/asn1.h"
 
 namespace pki {
 namespace {
@@ -22,19 +23,6 @@ Directory::Line judge(std::string_view line) {
   return tabs < separators    ? Directory::Line::torn
          : tabs == separators ? Directory::Line::whole
                               : Directory::Line::foreign;
-}
-
-// ASN.1's own: UTCTime through 2049, GeneralizedTime from 2050, as in the certificate.
-std::string asn1_time(Instant instant) {
-  const auto day = std::chrono::floor<std::chrono::days>(instant);
-  const std::chrono::year_month_day date{day};
-  const std::chrono::hh_mm_ss time{instant - day};
-  const int year = static_cast<int>(date.year());
-  const std::string year_digits =
-      year < 2050 ? fmt::format("{:02}", year % 100) : fmt::format("{:04}", year);
-  return fmt::format("{}{:02}{:02}{:02}{:02}{:02}Z", year_digits,
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     time.hours().count(), time.minutes().count(), time.seconds().count());
 }
 
 // As `openssl ca -revoke` writes it: "271224040506Z,keyCompromise", without a reason if there is

@@ -1,5 +1,6 @@
 #include "x509/asn1.h"
 
+#include <fmt/format.h>
 #include <openssl/asn1.h>
 
 #include <ctime>
@@ -20,10 +21,21 @@ Instant read_time(const asn1_string_st* time) {
          seconds{broken_down.tm_sec};
 }
 
+std::string asn1_time(Instant instant) {
+  const auto day = std::chrono::floor<std::chrono::days>(instant);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss time{instant - day};
+  const int year = static_cast<int>(date.year());
+  const std::string year_digits =
+      year < 2050 ? fmt::format("{:02}", year % 100) : fmt::format("{:04}", year);
+  return fmt::format("{}{:02}{:02}{:02}{:02}{:02}Z", year_digits,
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     time.hours().count(), time.minutes().count(), time.seconds().count());
+}
+
 void set_time(asn1_string_st* field, Instant instant) {
-  if (ASN1_TIME_set(field, instant.time_since_epoch().count()) == nullptr) {
-    throw_openssl_error("writing a date");
-  }
+  // ASN1_TIME_set() would load the local time zone.
+  check(ASN1_TIME_set_string(field, asn1_time(instant).c_str()), "writing a date");
 }
 
 SerialNumber read_serial(const asn1_string_st* integer) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 
 #include "pki/certificate.h"
 #include "pki/handle.h"
@@ -11,6 +12,7 @@ namespace pki {
 /// A UTCTime or a GeneralizedTime. Throws Error.
 [[nodiscard]] Instant read_time(const asn1_string_st* time);
 /// UTCTime through 2049 and GeneralizedTime from 2050, as RFC 5280 4.1.2.5 demands.
+[[nodiscard]] std::string asn1_time(Instant instant);
 void set_time(asn1_string_st* field, Instant instant);
 
 /// Throws Error for one that breaks RFC 5280 4.1.2.2.

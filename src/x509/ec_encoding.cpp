@@ -1,13 +1,10 @@
 #include "x509/ec_encoding.h"
 
-#include <openssl/bn.h>
 #include <openssl/core_names.h>
-#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "base/openssl.h"
 
@@ -35,6 +32,10 @@ const std::array<EcEncoding, 2> ec_encodings = {
                p256_middle},
     EcEncoding{KeyType::p384, "secp384r1", "P-384", NID_secp384r1, 48, p384_head, p384_middle},
 };
+
+const EcEncoding* ec_encoding_of(const evp_pkey_st* key) {
+  return ec_encoding_of_group(ec_group(key));
+}
 
 const EcEncoding* ec_encoding_of_group(std::string_view group) {
   const auto* const found = std::ranges::find_if(ec_encodings, [&](const EcEncoding& encoding) {
@@ -68,6 +69,21 @@ SecretBytes join_pkcs8(const EcEncoding& encoding, std::span<const unsigned char
   return der;
 }
 
+std::string ec_group(const evp_pkey_st* key) {
+  std::array<char, 64> name{};
+  if (EVP_PKEY_get_group_name(key, name.data(), name.size(), nullptr) != 1) {
+    forget_openssl_errors();
+    return {};
+  }
+  return name.data();
+}
+
+Handle<bignum_st> ec_scalar(const evp_pkey_st* key) {
+  bignum_st* number = nullptr;
+  check(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number), "reading a key's number");
+  return Handle<bignum_st>(number);
+}
+
 std::vector<unsigned char> ec_point(const evp_pkey_st* key) {
   std::array<unsigned char, 256> buffer{};
   std::size_t size = 0;
@@ -77,32 +93,6 @@ std::vector<unsigned char> ec_point(const evp_pkey_st* key) {
     return {};
   }
   return {buffer.data(), buffer.data() + size};
-}
-
-std::vector<unsigned char> ec_point_of(const EcEncoding& encoding, const bignum_st* scalar) {
-  constexpr const char* doing = "checking a key";
-  constexpr auto free_group = [](EC_GROUP* group) { EC_GROUP_free(group); };
-  constexpr auto free_point = [](EC_POINT* point) { EC_POINT_free(point); };
-  using Group = std::unique_ptr<EC_GROUP, decltype(free_group)>;
-  using Point = std::unique_ptr<EC_POINT, decltype(free_point)>;
-  // Kept: to set it up takes longer than what is done with it.
-  thread_local int group_at_hand = NID_undef;
-  thread_local Group group;
-  if (group_at_hand != encoding.nid) {
-    group.reset(EC_GROUP_new_by_curve_name(encoding.nid));
-    group_at_hand = group != nullptr ? encoding.nid : NID_undef;
-  }
-  if (group == nullptr) throw_openssl_error(doing);
-  if (BN_is_zero(scalar) == 1 || BN_cmp(scalar, EC_GROUP_get0_order(group.get())) >= 0) return {};
-  const Point product(EC_POINT_new(group.get()));
-  if (product == nullptr) throw_openssl_error(doing);
-  check(EC_POINT_mul(group.get(), product.get(), scalar, nullptr, nullptr, nullptr), doing);
-  std::vector<unsigned char> point(encoding.point_size());
-  if (EC_POINT_point2oct(group.get(), product.get(), POINT_CONVERSION_UNCOMPRESSED, point.data(),
-                         point.size(), nullptr) != point.size()) {
-    throw_openssl_error(doing);
-  }
-  return point;
 }
 
 }  // namespace pki

@@ -10,9 +10,11 @@
 #include <array>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "pki/handle.h"
 #include "pki/key.h"
 #include "pki/secret.h"
 
@@ -33,7 +35,8 @@ struct EcEncoding {
 
 extern const std::array<EcEncoding, 2> ec_encodings;
 
-/// Null for a group that has no fixed encoding here.
+/// Null for a key, or a group, that has no fixed encoding here.
+[[nodiscard]] const EcEncoding* ec_encoding_of(const evp_pkey_st* key);
 [[nodiscard]] const EcEncoding* ec_encoding_of_group(std::string_view group);
 
 struct EcParts {
@@ -50,11 +53,11 @@ struct EcParts {
                                      std::span<const unsigned char> scalar,
                                      std::span<const unsigned char> point);
 
+/// OpenSSL's name of a key's group; empty if it has none.
+[[nodiscard]] std::string ec_group(const evp_pkey_st* key);
+/// The private scalar of an EC key. Throws Error.
+[[nodiscard]] Handle<bignum_st> ec_scalar(const evp_pkey_st* key);
 /// The encoded public point of an EC key; empty if it has none.
 [[nodiscard]] std::vector<unsigned char> ec_point(const evp_pkey_st* key);
-
-/// The encoded public point that belongs to a private scalar; empty if it is none of the group's.
-[[nodiscard]] std::vector<unsigned char> ec_point_of(const EcEncoding& encoding,
-                                                     const bignum_st* scalar);
 
 }  // namespace pki

@@ -15,6 +15,7 @@
 #include "base/openssl.h"
 #include "pki/error.h"
 #include "x509/ec_encoding.h"
+#include "x509/ec_group.h"
 #include "x509/pem.h"
 
 namespace pki {
@@ -36,18 +37,9 @@ Handle<evp_pkey_st> share(evp_pkey_st* key) noexcept {
   return Handle<evp_pkey_st>(key);
 }
 
-std::string ec_group(const evp_pkey_st* key) {
-  std::array<char, 64> name{};
-  if (EVP_PKEY_get_group_name(key, name.data(), name.size(), nullptr) != 1) {
-    forget_openssl_errors();
-    return {};
-  }
-  return name.data();
-}
-
 // A key pair of its parts. OpenSSL's decoders would do the same at a hundred times the cost: they
-// try every format they know. Private and public half are not checked against each other here: what
-// a root signs is verified, and other keys are asked (Key::halves_match).
+// try every format they know. Private and public half are not checked against each other here: who
+// uses a key asks (Key::halves_match).
 Handle<evp_pkey_st> from_parts(const EcEncoding& encoding, std::span<const unsigned char> scalar,
                                std::span<const unsigned char> point) {
   SecretBytes native_order(scalar.rbegin(), scalar.rend());  // OSSL_PARAM integers: least first
@@ -92,12 +84,6 @@ Handle<evp_pkey_st> decode_private_key(const SecretBytes& der) {
 constexpr std::array<unsigned char, 16> ed25519_pkcs8 = {
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
 
-Handle<bignum_st> ec_scalar(const evp_pkey_st* key) {
-  bignum_st* number = nullptr;
-  check(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &number), "reading a key's number");
-  return Handle<bignum_st>(number);
-}
-
 SecretBytes pkcs8(const evp_pkey_st* key) {
   if (EVP_PKEY_is_a(key, "ED25519") == 1) {
     std::size_t size = 32;
@@ -107,7 +93,7 @@ SecretBytes pkcs8(const evp_pkey_st* key) {
           "writing a key");
     return der;
   }
-  if (const EcEncoding* encoding = ec_encoding_of_group(ec_group(key))) {
+  if (const EcEncoding* encoding = ec_encoding_of(key)) {
     const Handle<bignum_st> scalar = ec_scalar(key);
     const std::vector<unsigned char> point = ec_point(key);
     if (point.size() == encoding->point_size()) {
@@ -177,7 +163,7 @@ std::optional<KeyType> PublicKey::type() const noexcept {
   const evp_pkey_st* key = key_.get();
   if (EVP_PKEY_is_a(key, "ED25519") == 1) return KeyType::ed25519;
   if (EVP_PKEY_is_a(key, "EC") == 1) {
-    const EcEncoding* encoding = ec_encoding_of_group(ec_group(key));
+    const EcEncoding* encoding = ec_encoding_of(key);
     return encoding != nullptr ? std::optional(encoding->type) : std::nullopt;
   }
   if (EVP_PKEY_is_a(key, "RSA") == 1) {
@@ -241,7 +227,7 @@ SecretBytes Key::pem() const { return to_pem("PRIVATE KEY", der()); }
 bool Key::halves_match() const {
   // OpenSSL would check the public half too, which costs several times as much: but where one is
   // what belongs to the other, both are sound.
-  if (const EcEncoding* encoding = ec_encoding_of_group(ec_group(key_.get()))) {
+  if (const EcEncoding* encoding = ec_encoding_of(key_.get())) {
     const std::vector<unsigned char> point = ec_point(key_.get());
     if (point.size() == encoding->point_size()) {  // and not compressed
       return ec_point_of(*encoding, ec_scalar(key_.get()).get()) == point;

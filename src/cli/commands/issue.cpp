@@ -153,7 +153,7 @@ Exit issue(const Arguments& arguments, Output& output) {
   }
   if (for_users) common.profile = profiles::client;
   if (arguments.has("owner")) common.owner = parse_owner(arguments.last("owner"));
-  const std::size_t jobs = number_of_jobs(arguments);
+  const std::size_t jobs = for_fleet || arguments.has("jobs") ? number_of_jobs(arguments) : 1;
   const CaFiles files = ca_files(arguments);
   if (for_fleet) return issue_fleet(arguments, common, files, root_type, jobs, output);
   const std::vector<LeafRequest> all = requests(arguments, common);
