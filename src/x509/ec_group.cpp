@@ -86,13 +86,7 @@ bool ec_has_signed(const EcEncoding& encoding, const bignum_st* scalar,
   BN_CTX* const scratch = context.get();
   const Handle<bignum_st> key = check(BN_dup(scalar), doing);
   const Handle<bignum_st> nonce = check(BN_new(), doing);
-  // 1/s is s^(order-2): the order is prime. BN_mod_inverse() takes several times as long.
-  const Handle<bignum_st> exponent = check(BN_dup(order), doing);
-  const Handle<bignum_st> inverse = check(BN_new(), doing);
-  check(BN_sub_word(exponent.get(), 2), doing);
-  check(BN_mod_exp_mont(inverse.get(), s, exponent.get(), order, scratch,
-                        EC_GROUP_get_mont_data(group)),
-        doing);
+  const Handle<bignum_st> inverse = check(BN_mod_inverse(nullptr, s, order, scratch), doing);
   BN_set_flags(key.get(), BN_FLG_CONSTTIME);
   BN_set_flags(nonce.get(), BN_FLG_CONSTTIME);
   check(BN_mod_mul(nonce.get(), r, key.get(), order, scratch), doing);
