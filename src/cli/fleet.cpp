@@ -150,6 +150,11 @@ Fleet::Fleet(std::string name, std::string text, FleetKind kind)
       lines_.push_back(line);
     }
     for (const Error& error : errors) errors_.push_back(located_at(number, error));
+    if (errors_.size() >= most_errors) {
+      errors_.emplace_back(fmt::format("{}: too many errors, of which these are the first", name_),
+                           "name the right file");
+      return;
+    }
   }
 }
 

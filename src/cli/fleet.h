@@ -34,11 +34,14 @@ class Fleet {
  public:
   static constexpr std::size_t largest_file = std::size_t{64} << 20U;
   static constexpr std::size_t longest_line = 65536;
+  /// After so many a file is taken for a wrong one.
+  static constexpr std::size_t most_errors = 10'000;
 
   /// `name` is the file's, for messages. All of it is checked.
   Fleet(std::string name, std::string text, FleetKind kind);
 
-  /// What is wrong, in the order of the lines: "hosts.txt:3: ...". Every error there is.
+  /// What is wrong, in the order of the lines: "hosts.txt:3: ...". Every error there is,
+  /// up to `most_errors`.
   [[nodiscard]] const std::vector<Error>& errors() const noexcept { return errors_; }
   /// Without comments and blank lines.
   [[nodiscard]] std::size_t size() const noexcept { return lines_.size(); }

@@ -352,8 +352,9 @@ void Output::issued_one(const Issued& issued, const CaFiles& files) {
   draw_bar();
 }
 
-void Output::end_many() {
+void Output::end_many(bool is_done) {
   erase_bar();
+  if (!is_done) return;
   // As for one: off a terminal a success is silent, and a line says that there was nothing to do.
   if (!environment_.err_is_terminal && many_.issued > 0) return;
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - many_.begin;

@@ -54,7 +54,7 @@ class Output {
   /// last. A warning that comes again is printed once.
   void begin_many(std::size_t total);
   void issued_one(const Issued& issued, const CaFiles& files);
-  void end_many();
+  void end_many(bool is_done);
   void exported(const Exported& exported);
   /// `was_all`: what is not due is counted, not listed. `is_followed`: by a command that makes
   /// servers load the new files.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <set>
 #include <unordered_set>
 #include <utility>
 
@@ -410,7 +411,12 @@ void Ca::State::look_at(Leaf& leaf, Circumstances& circumstances) const {
   Replacement::recover(*leaf.directory);
   leaf.pair->demand_plain_files();
   leaf.pair->recover();
-  if (leaf.pair->is_there()) leaf.existing = existing_leaf(leaf, circumstances);
+  if (leaf.pair->is_there()) {
+    leaf.existing = existing_leaf(leaf, circumstances);
+  } else if (!leaf.directory->is_writable()) {
+    throw Error(fmt::format("cannot write to {}", leaves.path_of(leaf.name)),
+                "change its owner or its mode, or run this as who may");
+  }
 }
 
 Issued Ca::State::existing_leaf(const Leaf& leaf, Circumstances& circumstances) const {
@@ -681,6 +687,7 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
     std::optional<Error> refusal;
     std::optional<Issued> existing;
     bool has_directory = false;
+    std::pair<dev_t, ino_t> directory = {};  // its identity
     std::unique_ptr<Leaf> leaf;
   };
   if (root.has_value()) demand_valid_root(now);
@@ -695,6 +702,7 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
       look.existing = std::move(leaf.existing);
       look.has_directory = leaf.pair.has_value();
       if (look.existing.has_value()) return;
+      if (look.has_directory) look.directory = leaf.directory->identity();
       if (trial_key.has_value()) try_out(leaf, trial_key->public_key(), now);
       if (batch.size <= most_open) look.leaf = std::make_unique<Leaf>(std::move(leaf));
     } catch (const Error& error) {
@@ -703,6 +711,7 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
   };
 
   std::vector<Missing> missing;
+  std::set<std::pair<dev_t, ino_t>> directories;  // which are to be filled
   bool is_refused = false;
   std::vector<Look> looks;
   Workers workers(std::min(batch.jobs, batch.size));
@@ -711,14 +720,17 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
     workers.run(looks.size(), [&](std::size_t i) { look_at_one(first + i, looks[i]); });
     if (std::ranges::any_of(looks, [](const Look& look) { return look.existing.has_value(); })) {
       sync_root();
-      if (circumstances.syncs_together) {
-        leaves.sync_file_system();
-      } else {
-        sync_leaves();
-      }
+      if (circumstances.syncs_together) leaves.sync_file_system();
+      sync_leaves();
     }
     for (std::size_t i = 0; i < looks.size(); ++i) {
       Look& look = looks[i];
+      const bool is_to_be_filled =
+          look.has_directory && !look.refusal.has_value() && !look.existing.has_value();
+      if (is_to_be_filled && !directories.insert(look.directory).second) {
+        look.refusal.emplace("its directory is a link to that of another certificate",
+                             "give each certificate a directory of its own");
+      }
       if (look.refusal.has_value()) {
         is_refused = true;
         batch.refused(first + i, *look.refusal);
@@ -756,7 +768,9 @@ void Ca::State::make_all(const Batch& batch, std::span<Missing> missing, Instant
   if (!root.has_value()) unpublished_root = make_root(now);
   const bool root_is_new = unpublished_root.has_value();
   std::optional<StagedDirectories> staging;
-  if (missing.size() > 1) staging.emplace(leaves, leaf_files());
+  const bool makes_directories =
+      std::ranges::any_of(missing, [](const Missing& one) { return !one.has_directory; });
+  if (missing.size() > 1 && makes_directories) staging.emplace(leaves, leaf_files());
   const StagedDirectories* const many = staging.has_value() ? &*staging : nullptr;
 
   std::span<Missing> rest = missing;

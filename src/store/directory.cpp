@@ -549,6 +549,12 @@ void Directory::remove_directory(const std::string& name) const {
   if (::unlinkat(descriptor_.get(), name.c_str(), AT_REMOVEDIR) != 0) fail("remove", name, errno);
 }
 
+bool Directory::gives_its_group() const {
+  struct stat status {};
+  if (::fstat(descriptor_.get(), &status) != 0) fail("look at", ".", errno);
+  return (status.st_mode & S_ISGID) != 0;
+}
+
 void Directory::sync() const {
   if (const int error = sync_descriptor(descriptor_.get())) fail("sync directory", ".", error);
 }

@@ -140,6 +140,8 @@ class Directory {
   void remove(const std::string& name) const;
   /// Removes an empty directory.
   void remove_directory(const std::string& name) const;
+  /// Whether what is made in it belongs to its group, not to that of whoever makes it (setgid).
+  [[nodiscard]] bool gives_its_group() const;
   /// Waits until the names in this directory are on the disk.
   void sync() const;
   /// Waits until all that was written to this directory's file system is on the disk: for many

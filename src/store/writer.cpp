@@ -130,7 +130,7 @@ StagedDirectories::StagedDirectories(const Directory& parent, std::vector<std::s
       file_names_(std::move(file_names)),
       syncs_together_(parent.can_sync_file_system()),
       // Nobody else gets at what is in it, though it may have been given away.
-      staging_(parent.make_directory(staging_name, {}, 0700)) {}
+      staging_(parent.make_directory(staging_name, {}, parent.gives_its_group() ? 02700 : 0700)) {}
 
 StagedDirectories::~StagedDirectories() {
   if (is_finished_) return;

@@ -42,6 +42,7 @@ from support import (
     program,
     public_key,
     snapshot,
+    unprivileged,
     with_root,
 )
 
@@ -367,6 +368,79 @@ class Users(FleetCase):
             directory, "--users", "names.txt", "--profile", "server", status=2, says=["--profile"]
         )
 
+    def test_directories_that_are_there(self):
+        """Provisioning makes them; more of them than are open at a time."""
+        directory = fresh()
+        leaves = write_hosts(directory, 120)
+        for leaf in leaves[::2]:
+            (directory / leaf).mkdir()
+        self.assertEqual(self.pki(directory, "--hosts", "hosts.txt").returncode, 0)
+        self.assert_fleet(directory, leaves)
+
+    def test_two_names_of_one_directory(self):
+        for count in (0, 60):
+            directory = fresh()
+            (directory / "a").mkdir()
+            (directory / "b").symlink_to("a")
+            others = [f"h{number}" for number in range(count)]
+            (directory / "hosts.txt").write_text("\n".join(["a", *others, "b"]) + "\n")
+            self.assert_errors(
+                directory, "--hosts", "hosts.txt",
+                lines=[f"hosts.txt:{count + 2}: its directory is a link to that of another"],
+            )  # fmt: skip
+
+    def test_a_directory_that_cannot_be_written_to(self):
+        directory = fresh()
+        directory.chmod(0o777)
+        (directory / "hosts.txt").write_text("a\nb\nc\n")
+        (directory / "b").mkdir()
+        (directory / "b").chmod(0o555)
+        self.assert_errors(
+            directory, "--hosts", "hosts.txt", lines=["hosts.txt:2: cannot write to b; change"],
+            **unprivileged(),
+        )  # fmt: skip
+
+    def test_a_wrong_file_with_lines_and_lines(self):
+        directory = fresh()
+        (directory / "hosts.txt").write_text("_\n" * 1_000_000)
+        run = self.pki(directory, "--hosts", "hosts.txt")
+        said = run.stderr.decode().splitlines()
+        self.assertEqual((run.returncode, len(said)), (1, 10_001))
+        self.assertIn("too many errors", said[-1])
+
+    def test_a_directory_that_gives_its_group(self):
+        directory = fresh()
+        if os.geteuid() == 0:
+            os.chown(directory, -1, 54321)
+        directory.chmod(0o2755)
+        (directory / "hosts.txt").write_text("a\nb\n")
+        self.assertEqual(self.pki(directory, "--domains", "single").returncode, 0)
+        self.assertEqual(self.pki(directory, "--hosts", "hosts.txt").returncode, 0)
+        single = (directory / "single").stat()
+        for leaf in ("a", "b"):
+            made = (directory / leaf).stat()
+            self.assertEqual((made.st_gid, made.st_mode), (single.st_gid, single.st_mode))
+            self.assertEqual((directory / leaf / "key.pem").stat().st_gid,
+                             (directory / "single" / "key.pem").stat().st_gid)  # fmt: skip
+
+    @unittest.skipIf(os.geteuid() != 0, "only root gives files away")
+    def test_only_the_directories_are_its_own(self):
+        """No more must be open to whoever makes them than where they go."""
+        directory = fresh()
+        (directory / "ca").mkdir()
+        (directory / "out").mkdir()
+        (directory / "hosts.txt").write_text("a\nb\n")
+        user = unprivileged()
+        for path in ("ca", "out/a", "out/b"):
+            (directory / path).mkdir(exist_ok=True)
+            os.chown(directory / path, user["user"], user["group"])
+        run = self.pki(
+            directory, "--hosts", "hosts.txt", "--out", "out", "--ca-cert", "ca/minica.pem",
+            "--ca-key", "ca/minica-key.pem", **user,
+        )  # fmt: skip
+        self.assertEqual((run.returncode, run.stderr), (0, b""))
+        self.assert_pair(directory / "out" / "a")
+
     @unittest.skipIf(os.geteuid() != 0, "only root gives files away")
     def test_owner(self):
         directory = fresh()
@@ -423,6 +497,7 @@ class Interrupted(FleetCase):
                 time.sleep(0.001)
             time.sleep(0.05)
             run.kill()
+        self.assertTrue((directory / ".pki.new").exists(), "it was too fast for this test")
         count = self.assert_sound(directory)
         self.assertEqual(self.pki(directory, "--domains", "single.test").returncode, 0)
         self.assertFalse((directory / ".pki.new").exists())
@@ -489,10 +564,11 @@ class Terminal(FleetCase):
         directory = fresh()
         (directory / "hosts.txt").write_text("a\nb\n")
         self.run_on_terminal(directory, "--hosts", "hosts.txt")
-        (directory / "hosts.txt").write_text("a\nb,c\n")
+        (directory / "hosts.txt").write_text("a,c\nb\n")
         status, shown = self.run_on_terminal(directory, "--hosts", "hosts.txt")
         self.assertEqual(status, 1)
-        self.assertRegex(shown, r"\r\x1b\[Kpki: hosts\.txt:2: .*differs.*\r\n\Z")
+        self.assertRegex(shown, r"\r\x1b\[Kpki: hosts\.txt:1: .*differs.*\r\n")
+        self.assertTrue(shown.endswith("\r\x1b[K"), shown)
 
     def test_none_where_it_is_not_wanted(self):
         directory = fresh()

@@ -115,8 +115,8 @@ Exit issue_fleet(const Arguments& arguments, const LeafRequest& common, const Ca
                     },
                 .jobs = jobs},
                output.now());
+  output.end_many(is_done);
   if (!is_done) return Exit::failed;
-  output.end_many();
   return is_expiring ? Exit::finding : Exit::done;
 }
 
