@@ -539,6 +539,7 @@ void Ca::State::stage(Leaf& leaf, const StagedDirectories* many) const {
   const Owner& owner = leaf.request.owner;
   if (leaf.directory != nullptr) {
     std::vector<Staged::Placed> placed;
+    placed.reserve(both.size());
     for (File& file : both) placed.push_back({leaf.directory.get(), std::move(file)});
     leaf.staged = std::make_unique<Staged>(Staged::as_files(std::move(placed)));
   } else if (many != nullptr) {

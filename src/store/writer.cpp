@@ -150,6 +150,7 @@ void StagedDirectories::add(const std::string& name, const std::vector<File>& fi
     return;
   }
   std::vector<Descriptor> written;
+  written.reserve(files.size());
   for (const File& file : files) written.push_back(made.write_new(file));
   made.give_away(owner);
   for (std::size_t i = 0; i < files.size(); ++i) {
