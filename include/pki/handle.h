@@ -9,8 +9,12 @@
 struct asn1_string_st;
 struct AUTHORITY_KEYID_st;
 struct BASIC_CONSTRAINTS_st;
+struct bignum_ctx;
 struct bignum_st;
 struct bio_st;
+struct ec_group_st;
+struct ec_point_st;
+struct ECDSA_SIG_st;
 struct evp_pkey_ctx_st;
 struct evp_pkey_st;
 struct GENERAL_NAME_st;
@@ -32,8 +36,12 @@ struct OpensslDeleter {
   void operator()(asn1_string_st* p) const noexcept;
   void operator()(AUTHORITY_KEYID_st* p) const noexcept;
   void operator()(BASIC_CONSTRAINTS_st* p) const noexcept;
+  void operator()(bignum_ctx* p) const noexcept;
   void operator()(bignum_st* p) const noexcept;  // cleansed: it may be a private key
   void operator()(bio_st* p) const noexcept;
+  void operator()(ec_group_st* p) const noexcept;
+  void operator()(ec_point_st* p) const noexcept;
+  void operator()(ECDSA_SIG_st* p) const noexcept;
   void operator()(evp_pkey_ctx_st* p) const noexcept;
   void operator()(evp_pkey_st* p) const noexcept;
   void operator()(GENERAL_NAME_st* p) const noexcept;

@@ -2,6 +2,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pkcs12.h>
 #include <openssl/x509.h>
@@ -14,8 +15,12 @@ void OpensslDeleter::operator()(AUTHORITY_KEYID_st* p) const noexcept { AUTHORIT
 void OpensslDeleter::operator()(BASIC_CONSTRAINTS_st* p) const noexcept {
   BASIC_CONSTRAINTS_free(p);
 }
+void OpensslDeleter::operator()(bignum_ctx* p) const noexcept { BN_CTX_free(p); }
 void OpensslDeleter::operator()(bignum_st* p) const noexcept { BN_clear_free(p); }
 void OpensslDeleter::operator()(bio_st* p) const noexcept { BIO_free(p); }
+void OpensslDeleter::operator()(ec_group_st* p) const noexcept { EC_GROUP_free(p); }
+void OpensslDeleter::operator()(ec_point_st* p) const noexcept { EC_POINT_free(p); }
+void OpensslDeleter::operator()(ECDSA_SIG_st* p) const noexcept { ECDSA_SIG_free(p); }
 void OpensslDeleter::operator()(evp_pkey_ctx_st* p) const noexcept { EVP_PKEY_CTX_free(p); }
 void OpensslDeleter::operator()(evp_pkey_st* p) const noexcept { EVP_PKEY_free(p); }
 void OpensslDeleter::operator()(GENERAL_NAME_st* p) const noexcept { GENERAL_NAME_free(p); }

@@ -687,8 +687,7 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
   struct Look {
     std::optional<Error> refusal;
     std::optional<Issued> existing;
-    bool has_directory = false;
-    std::pair<dev_t, ino_t> directory = {};  // its identity
+    std::optional<std::pair<dev_t, ino_t>> directory;  // which is there already
     std::unique_ptr<Leaf> leaf;
   };
   if (root.has_value()) demand_valid_root(now);
@@ -701,9 +700,8 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
       Leaf leaf = begin(batch.request(number));
       look_at(leaf, circumstances);
       look.existing = std::move(leaf.existing);
-      look.has_directory = leaf.pair.has_value();
       if (look.existing.has_value()) return;
-      if (look.has_directory) look.directory = leaf.directory->identity();
+      if (leaf.directory != nullptr) look.directory = leaf.directory->identity();
       if (trial_key.has_value()) try_out(leaf, trial_key->public_key(), now);
       if (batch.size <= most_open) look.leaf = std::make_unique<Leaf>(std::move(leaf));
     } catch (const Error& error) {
@@ -726,9 +724,8 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
     }
     for (std::size_t i = 0; i < looks.size(); ++i) {
       Look& look = looks[i];
-      const bool is_to_be_filled =
-          look.has_directory && !look.refusal.has_value() && !look.existing.has_value();
-      if (is_to_be_filled && !directories.insert(look.directory).second) {
+      const bool is_to_be_filled = look.directory.has_value() && !look.refusal.has_value();
+      if (is_to_be_filled && !directories.insert(*look.directory).second) {
         look.refusal.emplace("its directory is a link to that of another certificate",
                              "give each certificate a directory of its own");
       }
@@ -738,7 +735,7 @@ std::optional<std::vector<Missing>> Ca::State::check(const Batch& batch, Instant
       } else if (look.existing.has_value()) {
         batch.done(first + i, *look.existing);
       } else {
-        missing.push_back({first + i, look.has_directory, std::move(look.leaf)});
+        missing.push_back({first + i, look.directory.has_value(), std::move(look.leaf)});
       }
     }
   }

@@ -4,30 +4,16 @@
 #include <openssl/ec.h>
 #include <openssl/objects.h>
 
-#include <memory>
-
 #include "base/openssl.h"
 #include "pki/error.h"
 
 namespace pki {
 namespace {
 
-template <auto free>
-struct Free {
-  template <class T>
-  void operator()(T* object) const noexcept {
-    free(object);
-  }
-};
-using Group = std::unique_ptr<EC_GROUP, Free<EC_GROUP_free>>;
-using Point = std::unique_ptr<EC_POINT, Free<EC_POINT_free>>;
-using Signature = std::unique_ptr<ECDSA_SIG, Free<ECDSA_SIG_free>>;
-using Context = std::unique_ptr<BN_CTX, Free<BN_CTX_free>>;
-
 // Kept: to set it up takes longer than what is done with it.
 const EC_GROUP* group_of(const EcEncoding& encoding) {
   thread_local int at_hand = NID_undef;
-  thread_local Group group;
+  thread_local Handle<ec_group_st> group;
   if (at_hand != encoding.nid) {
     group.reset(EC_GROUP_new_by_curve_name(encoding.nid));
     at_hand = group != nullptr ? encoding.nid : NID_undef;
@@ -52,8 +38,7 @@ std::vector<unsigned char> ec_point_of(const EcEncoding& encoding, const bignum_
   constexpr const char* doing = "checking a key";
   const EC_GROUP* const group = group_of(encoding);
   if (!is_in(group, scalar)) return {};
-  const Point product(EC_POINT_new(group));
-  if (product == nullptr) throw_openssl_error(doing);
+  const Handle<ec_point_st> product = check(EC_POINT_new(group), doing);
   check(EC_POINT_mul(group, product.get(), scalar, nullptr, nullptr, nullptr), doing);
   std::vector<unsigned char> point(encoding.point_size());
   if (EC_POINT_point2oct(group, product.get(), POINT_CONVERSION_UNCOMPRESSED, point.data(),
@@ -71,7 +56,8 @@ bool ec_has_signed(const EcEncoding& encoding, const bignum_st* scalar,
   const EC_GROUP* const group = group_of(encoding);
   const BIGNUM* const order = EC_GROUP_get0_order(group);
   const unsigned char* cursor = signature.data();
-  const Signature parsed(d2i_ECDSA_SIG(nullptr, &cursor, static_cast<long>(signature.size())));
+  const Handle<ECDSA_SIG_st> parsed(
+      d2i_ECDSA_SIG(nullptr, &cursor, static_cast<long>(signature.size())));
   if (parsed == nullptr || cursor != signature.data() + signature.size()) {
     forget_openssl_errors();
     return false;
@@ -81,8 +67,7 @@ bool ec_has_signed(const EcEncoding& encoding, const bignum_st* scalar,
   if (!is_in(group, r) || !is_in(group, s)) return false;
 
   // The nonce that it was made with, (digest + r * scalar) / s: as secret as the key.
-  const Context context(BN_CTX_new());
-  if (context == nullptr) throw_openssl_error(doing);
+  const Handle<bignum_ctx> context = check(BN_CTX_new(), doing);
   BN_CTX* const scratch = context.get();
   const Handle<bignum_st> key = check(BN_dup(scalar), doing);
   const Handle<bignum_st> nonce = check(BN_new(), doing);
