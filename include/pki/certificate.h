@@ -110,6 +110,11 @@ class Certificate {
   [[nodiscard]] SecretBytes pem() const;
   /// Throws Error for a key that OpenSSL cannot read.
   [[nodiscard]] PublicKey public_key() const;
+  /// The same as SubjectPublicKeyInfo (RFC 5280 4.1.2.7).
+  [[nodiscard]] std::vector<unsigned char> public_key_der() const;
+  /// Whether that is its public key: quicker than to compare public_key() with it. Throws Error as
+  /// that does.
+  [[nodiscard]] bool has_key(const PublicKey& key) const;
   /// Throws Error where the file breaks RFC 5280.
   [[nodiscard]] SerialNumber serial() const;
   [[nodiscard]] Validity validity() const;

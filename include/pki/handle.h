@@ -8,19 +8,18 @@
 
 struct asn1_string_st;
 struct AUTHORITY_KEYID_st;
-struct BASIC_CONSTRAINTS_st;
 struct bignum_ctx;
 struct bignum_st;
 struct bio_st;
 struct ec_group_st;
 struct ec_point_st;
 struct ECDSA_SIG_st;
+struct evp_md_ctx_st;
 struct evp_pkey_ctx_st;
 struct evp_pkey_st;
-struct GENERAL_NAME_st;
+struct NAME_CONSTRAINTS_st;
 struct PKCS12_st;
 struct pkcs8_priv_key_info_st;
-struct stack_st_ASN1_OBJECT;
 struct stack_st_GENERAL_NAME;
 struct stack_st_X509;
 struct X509_crl_st;
@@ -35,19 +34,18 @@ namespace pki {
 struct OpensslDeleter {
   void operator()(asn1_string_st* p) const noexcept;
   void operator()(AUTHORITY_KEYID_st* p) const noexcept;
-  void operator()(BASIC_CONSTRAINTS_st* p) const noexcept;
   void operator()(bignum_ctx* p) const noexcept;
   void operator()(bignum_st* p) const noexcept;  // cleansed: it may be a private key
   void operator()(bio_st* p) const noexcept;
   void operator()(ec_group_st* p) const noexcept;
   void operator()(ec_point_st* p) const noexcept;
   void operator()(ECDSA_SIG_st* p) const noexcept;
+  void operator()(evp_md_ctx_st* p) const noexcept;
   void operator()(evp_pkey_ctx_st* p) const noexcept;
   void operator()(evp_pkey_st* p) const noexcept;
-  void operator()(GENERAL_NAME_st* p) const noexcept;
+  void operator()(NAME_CONSTRAINTS_st* p) const noexcept;
   void operator()(PKCS12_st* p) const noexcept;
   void operator()(pkcs8_priv_key_info_st* p) const noexcept;
-  void operator()(stack_st_ASN1_OBJECT* p) const noexcept;
   void operator()(stack_st_GENERAL_NAME* p) const noexcept;
   void operator()(stack_st_X509* p) const noexcept;  // and the certificates in it
   void operator()(X509_crl_st* p) const noexcept;

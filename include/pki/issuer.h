@@ -1,8 +1,9 @@
 // Signing: specification x public key x issuer -> certificate.
 //
 // The same path serves our own keys and any other public key. Nothing leaves it unverified: every
-// certificate is read back from its DER, checked against its specification field by field, and
-// verified against the issuer with OpenSSL's own verifier.
+// certificate is read back from its DER by OpenSSL, checked against its specification field by
+// field and for its signature, and judged under the issuer by the functions that X509_verify_cert()
+// calls.
 #pragma once
 
 #include <string>
@@ -32,9 +33,10 @@ class Issuer {
  public:
   /// Throws Error unless the pair matches and the certificate is a self-signed root that every
   /// client would accept as one: v3, CA:TRUE, keyCertSign if it has a key usage, no critical
-  /// extension that OpenSSL does not know, and a key that is EC (P-256, P-384, P-521) or RSA of
-  /// 2048 bits or more. An Ed25519 or Ed448 root is refused: libpq finds no channel binding hash
-  /// for its signatures, so that SCRAM logins straight to PostgreSQL fail.
+  /// extension that OpenSSL does not know, a subject, and a key that is EC on a curve with a name
+  /// (P-256, P-384, P-521) or RSA of 2048 bits or more. An Ed25519 or Ed448 root is refused: libpq
+  /// finds no channel binding hash for its signatures, so that SCRAM logins straight to PostgreSQL
+  /// fail.
   Issuer(Certificate certificate, Key key);
 
   /// A new root, signed by itself. Throws Error if `key` is of a kind that the constructor refuses.

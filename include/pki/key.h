@@ -3,8 +3,10 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pki/handle.h"
 #include "pki/secret.h"
@@ -25,8 +27,12 @@ inline constexpr std::array all_key_types = {KeyType::p256,    KeyType::p384,   
 /// The public half of a key pair. Cheap to copy; may be shared between threads.
 class PublicKey {
  public:
-  explicit PublicKey(Handle<evp_pkey_st> key) noexcept : key_(std::move(key)) {}
-  PublicKey(const PublicKey& other) noexcept;
+  explicit PublicKey(Handle<evp_pkey_st> key);
+  /// A SubjectPublicKeyInfo (RFC 5280 4.1.2.7). Throws Error for anything else, and for a key that
+  /// OpenSSL cannot read.
+  static PublicKey from_der(std::span<const unsigned char> der);
+
+  PublicKey(const PublicKey& other);
   PublicKey(PublicKey&&) noexcept = default;
   PublicKey& operator=(PublicKey other) noexcept;
   ~PublicKey() = default;
@@ -36,12 +42,22 @@ class PublicKey {
   /// For people: "P-256", "RSA 1024", "ED448".
   [[nodiscard]] std::string description() const;
 
+  /// SubjectPublicKeyInfo.
+  [[nodiscard]] std::vector<unsigned char> der() const;
+
   [[nodiscard]] evp_pkey_st* native() const noexcept { return key_.get(); }
 
   friend bool operator==(const PublicKey& a, const PublicKey& b) noexcept;
 
  private:
+  friend class Key;
+  PublicKey(Handle<evp_pkey_st> key, std::vector<unsigned char> point) noexcept
+      : key_(std::move(key)), point_(std::move(point)) {}
+
   Handle<evp_pkey_st> key_;
+  // Of a P-256 or P-384 key, uncompressed; else empty. OpenSSL computes it anew whenever it is
+  // asked.
+  std::vector<unsigned char> point_;
 };
 
 /// A private key with its public half. May be shared between threads.
@@ -63,15 +79,15 @@ class Key {
   [[nodiscard]] SecretBytes der() const;
   /// The same in PEM: what PgBouncer, PostgreSQL and every driver read.
   [[nodiscard]] SecretBytes pem() const;
-  [[nodiscard]] PublicKey public_key() const noexcept;
+  [[nodiscard]] const PublicKey& public_key() const noexcept { return public_key_; }
   /// Whether the private half belongs to the public one: a file may be damaged between them.
   [[nodiscard]] bool halves_match() const;
-  [[nodiscard]] evp_pkey_st* native() const noexcept { return key_.get(); }
+  [[nodiscard]] evp_pkey_st* native() const noexcept { return public_key_.native(); }
 
  private:
-  explicit Key(Handle<evp_pkey_st> key) noexcept : key_(std::move(key)) {}
+  explicit Key(PublicKey pair) noexcept : public_key_(std::move(pair)) {}
 
-  Handle<evp_pkey_st> key_;
+  PublicKey public_key_;  // OpenSSL's object has both halves
 };
 
 }  // namespace pki

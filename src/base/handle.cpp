@@ -12,24 +12,19 @@ namespace pki {
 
 void OpensslDeleter::operator()(asn1_string_st* p) const noexcept { ASN1_STRING_free(p); }
 void OpensslDeleter::operator()(AUTHORITY_KEYID_st* p) const noexcept { AUTHORITY_KEYID_free(p); }
-void OpensslDeleter::operator()(BASIC_CONSTRAINTS_st* p) const noexcept {
-  BASIC_CONSTRAINTS_free(p);
-}
 void OpensslDeleter::operator()(bignum_ctx* p) const noexcept { BN_CTX_free(p); }
 void OpensslDeleter::operator()(bignum_st* p) const noexcept { BN_clear_free(p); }
 void OpensslDeleter::operator()(bio_st* p) const noexcept { BIO_free(p); }
 void OpensslDeleter::operator()(ec_group_st* p) const noexcept { EC_GROUP_free(p); }
 void OpensslDeleter::operator()(ec_point_st* p) const noexcept { EC_POINT_free(p); }
 void OpensslDeleter::operator()(ECDSA_SIG_st* p) const noexcept { ECDSA_SIG_free(p); }
+void OpensslDeleter::operator()(evp_md_ctx_st* p) const noexcept { EVP_MD_CTX_free(p); }
 void OpensslDeleter::operator()(evp_pkey_ctx_st* p) const noexcept { EVP_PKEY_CTX_free(p); }
 void OpensslDeleter::operator()(evp_pkey_st* p) const noexcept { EVP_PKEY_free(p); }
-void OpensslDeleter::operator()(GENERAL_NAME_st* p) const noexcept { GENERAL_NAME_free(p); }
+void OpensslDeleter::operator()(NAME_CONSTRAINTS_st* p) const noexcept { NAME_CONSTRAINTS_free(p); }
 void OpensslDeleter::operator()(PKCS12_st* p) const noexcept { PKCS12_free(p); }
 void OpensslDeleter::operator()(pkcs8_priv_key_info_st* p) const noexcept {
   PKCS8_PRIV_KEY_INFO_free(p);
-}
-void OpensslDeleter::operator()(stack_st_ASN1_OBJECT* p) const noexcept {
-  EXTENDED_KEY_USAGE_free(p);
 }
 void OpensslDeleter::operator()(stack_st_GENERAL_NAME* p) const noexcept { GENERAL_NAMES_free(p); }
 void OpensslDeleter::operator()(stack_st_X509* p) const noexcept { sk_X509_pop_free(p, X509_free); }

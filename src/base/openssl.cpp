@@ -24,7 +24,11 @@ namespace {
 // that takes longer than making a key and signing with it. So there is a second library context,
 // whose one provider hands out the default provider's own algorithms, but no more of them than keys
 // and certificates of the usual kinds need.
+//
+// And for many certificates a third one with nothing but digests, in which the public key of a
+// certificate is not decoded at all.
 OSSL_LIB_CTX* small_context = nullptr;
+OSSL_LIB_CTX* keyless = nullptr;
 // What its provider hands out, for each operation; read by threads once it is filled.
 std::array<std::vector<OSSL_ALGORITHM>, OSSL_OP__HIGHEST + 1> common_algorithms;
 
@@ -55,6 +59,10 @@ const OSSL_ALGORITHM* query_common(void* /*context*/, int operation, int* no_sto
              : nullptr;
 }
 
+const OSSL_ALGORITHM* query_digests(void* context, int operation, int* no_store) {
+  return operation == OSSL_OP_DIGEST ? query_common(context, operation, no_store) : nullptr;
+}
+
 void take_common_algorithms(const OSSL_PROVIDER* all) {
   for (const int operation :
        {OSSL_OP_DIGEST, OSSL_OP_KEYMGMT, OSSL_OP_SIGNATURE, OSSL_OP_DECODER, OSSL_OP_ENCODER}) {
@@ -68,25 +76,26 @@ void take_common_algorithms(const OSSL_PROVIDER* all) {
   }
 }
 
-int begin_common_provider(const OSSL_CORE_HANDLE* /*handle*/, const OSSL_DISPATCH* /*core*/,
-                          const OSSL_DISPATCH** functions, void** context) {
+template <auto query>
+int begin_provider(const OSSL_CORE_HANDLE* /*handle*/, const OSSL_DISPATCH* /*core*/,
+                   const OSSL_DISPATCH** functions, void** context) {
   static const std::array<OSSL_DISPATCH, 2> ours = {
-      {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(query_common)}, {}}};
+      {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<void (*)()>(query)}, {}}};
   OSSL_PROVIDER* const all = OSSL_PROVIDER_load(nullptr, "default");
   if (all == nullptr) return 0;
-  take_common_algorithms(all);
+  if (common_algorithms[OSSL_OP_DIGEST].empty()) take_common_algorithms(all);
   *functions = ours.data();
   *context = OSSL_PROVIDER_get0_provider_ctx(all);  // the algorithms expect their own provider's
   return 1;
 }
 
-void make_small_context() {
-  small_context = OSSL_LIB_CTX_new();
-  if (small_context == nullptr ||
-      OSSL_PROVIDER_add_builtin(small_context, "common", begin_common_provider) != 1 ||
-      OSSL_PROVIDER_load(small_context, "common") == nullptr) {
+OSSL_LIB_CTX* context_with(const char* name, OSSL_provider_init_fn* provider) {
+  OSSL_LIB_CTX* const context = OSSL_LIB_CTX_new();
+  if (context == nullptr || OSSL_PROVIDER_add_builtin(context, name, provider) != 1 ||
+      OSSL_PROVIDER_load(context, name) == nullptr) {
     throw_openssl_error("starting OpenSSL");
   }
+  return context;
 }
 
 }  // namespace
@@ -125,10 +134,18 @@ void start_openssl_for_one_job() {
   // NIST SP 800-90A's Hash_DRBG needs the SHA-256 that signing needs too; the default, CTR_DRBG,
   // makes OpenSSL set up every cipher it has.
   check(RAND_set_DRBG_type(nullptr, "HASH-DRBG", nullptr, nullptr, "SHA256"), "starting OpenSSL");
-  make_small_context();
+  small_context = context_with("common", begin_provider<query_common>);
+}
+
+void prepare_openssl_for(std::size_t certificates) {
+  constexpr std::size_t worth_it = 20;
+  if (small_context == nullptr || keyless != nullptr || certificates < worth_it) return;
+  keyless = context_with("digests", begin_provider<query_digests>);
 }
 
 OSSL_LIB_CTX* common_context() noexcept { return small_context; }
+
+OSSL_LIB_CTX* keyless_context() noexcept { return keyless != nullptr ? keyless : small_context; }
 
 void cleanse(void* memory, std::size_t size) noexcept { OPENSSL_cleanse(memory, size); }
 

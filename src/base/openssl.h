@@ -35,9 +35,16 @@ template <class T>
 /// or a smaller one that start_openssl_for_one_job() made.
 [[nodiscard]] OSSL_LIB_CTX* common_context() noexcept;
 
+/// Where prepare_openssl_for() made one, a context in which the public key of a certificate is not
+/// decoded along with the certificate: X509_get0_pubkey() is null there. Else the above.
+[[nodiscard]] OSSL_LIB_CTX* keyless_context() noexcept;
+
 /// Starts OpenSSL for a short-lived process of ours; to be called before anything else of it. Takes
 /// out what our job does not need, openssl.cnf above all: it can load code into a program that root
 /// runs. A program that embeds the library decides for itself and does not call this.
 void start_openssl_for_one_job();
+/// After that, where many certificates are to be made: what takes as long as some of them, and pays
+/// off then.
+void prepare_openssl_for(std::size_t certificates);
 
 }  // namespace pki

@@ -159,7 +159,7 @@ void Examination::judge_pair(const Read& certificate_file, const std::vector<Cer
                              const Read& key_file, const Key& key) {
   const auto is_its = [&](const Certificate& certificate) {
     try {
-      return certificate.public_key() == key.public_key();
+      return certificate.has_key(key.public_key());
     } catch (const Error&) {
       return false;
     }

@@ -107,12 +107,13 @@ bool is_signed_by_any(const Certificate& certificate, std::span<const Certificat
 
 // How an existing certificate differs from what is asked for; empty if it satisfies it.
 std::vector<std::string> differences(const LeafRequest& request, const Certificate& existing,
-                                     std::span<const Certificate> roots) {
+                                     const Issuer& issuer, std::span<const Certificate> roots) {
   std::vector<std::string> found;
   const auto differ = [&](std::string_view what, std::string_view there, std::string_view asked) {
     found.push_back(fmt::format("{} {} there, {} asked for", what, there, asked));
   };
-  if (!is_signed_by_any(existing, roots)) found.emplace_back("it was not signed by this root");
+  const bool is_ours = issuer.has_signed(existing) || is_signed_by_any(existing, roots);
+  if (!is_ours) found.emplace_back("it was not signed by this root");
   if (request.role.has_value() && existing.common_name() != request.role->text()) {
     differ("common name", quote(existing.common_name()), request.role->text());
   }
@@ -126,10 +127,13 @@ std::vector<std::string> differences(const LeafRequest& request, const Certifica
     differ("usage", usages(existing.allows_server_auth(), existing.allows_client_auth()),
            usages(profile.server_auth, profile.client_auth));
   }
-  const PublicKey key = existing.public_key();
-  if (request.key_type.has_value() && key.type() != request.key_type) {
+  if (request.key_type.has_value()) {
+    const PublicKey key = existing.public_key();
     const std::optional<KeyType> type = key.type();
-    differ("key type", type.has_value() ? text(*type) : key.description(), text(*request.key_type));
+    if (type != request.key_type) {
+      differ("key type", type.has_value() ? text(*type) : key.description(),
+             text(*request.key_type));
+    }
   }
   if (request.lifetime.has_value()) {
     const Validity validity = existing.validity();
@@ -310,7 +314,7 @@ void Ca::State::load_root() {
       cross_place.directory->look(cross_place.name).kind != EntryKind::absent) {
     Certificate found = read_certificate_at(cross_place, false);
     if (found.subject() == root->certificate().subject() &&
-        found.public_key() == root->key().public_key() && is_signed_by_any(found, trusted)) {
+        found.has_key(root->key().public_key()) && is_signed_by_any(found, trusted)) {
       cross.push_back(std::move(found));
     } else {
       warnings.push_back(fmt::format("{} is not for {}, and is left out", cross_place.path(),
@@ -434,14 +438,14 @@ Issued Ca::State::existing_leaf(const Leaf& leaf, Circumstances& circumstances) 
   }
   const Certificate certificate = pair.read_certificate(false);
   const Key key = pair.read_key(false).key;
-  if (key.public_key() != certificate.public_key() || !key.halves_match()) {
+  if (!certificate.has_key(key.public_key()) || !key.halves_match()) {
     throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
                 advice);
   }
   std::vector<std::string> notes = warnings;
   std::vector<std::string> found;
   try {
-    found = differences(request, certificate, trusted);
+    found = differences(request, certificate, *root, trusted);
     for (std::string& line : pair.differences_from(request.owner)) found.push_back(std::move(line));
     std::call_once(circumstances.list_is_read, [&] { read_revoked(circumstances); });
     if (circumstances.revoked.contains(certificate.serial().text())) {

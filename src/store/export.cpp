@@ -72,7 +72,7 @@ Source read_source(const ExportRequest& request, const Directory& leaf,
   }
   if (has_key(request.format)) {
     source.key.emplace(pair.read_key(false));
-    if (source.key->key.public_key() != source.chain.front().public_key() ||
+    if (!source.chain.front().has_key(source.key->key.public_key()) ||
         !source.key->key.halves_match()) {
       throw Error(fmt::format("{} does not match {}", pair.key().path(), path),
                   "put the pair back together");

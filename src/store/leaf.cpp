@@ -31,7 +31,7 @@ ClientIdentity read_identity(const std::filesystem::path& certificate,
   const Pair pair({&certificates, certificate.filename().string()},
                   {&keys, key.filename().string()});
   ClientIdentity identity{read_bundle(certificate), pair.read_key(true).key, certificate, key};
-  if (!(identity.chain.front().public_key() == identity.key.public_key())) {
+  if (!identity.chain.front().has_key(identity.key.public_key())) {
     throw Error(fmt::format("{} is not the key of {}", key.string(), certificate.string()),
                 "name the two files that were issued together");
   }

@@ -18,8 +18,8 @@ Pair::StoredKey read_key_at(const Place& place, bool follow_links) {
 
 bool match(const Place& certificate, const Place& key) {
   try {
-    return read_certificate_at(certificate, false).public_key() ==
-           read_key_at(key, false).key.public_key();
+    return read_certificate_at(certificate, false)
+        .has_key(read_key_at(key, false).key.public_key());
   } catch (const Error&) {
     return false;
   }

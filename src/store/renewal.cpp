@@ -67,7 +67,7 @@ void demand_pair(const Directory& staged, const Certificate& expected) {
   const Pair pair = pair_in(staged);
   const Certificate certificate = pair.read_certificate(false);
   const Key key = pair.read_key(false).key;
-  if (certificate.der() == expected.der() && key.public_key() == certificate.public_key() &&
+  if (certificate.der() == expected.der() && certificate.has_key(key.public_key()) &&
       key.halves_match()) {
     return;
   }
@@ -267,7 +267,7 @@ class Renewal {
         parse_file(pair.certificate(), certificate_file, Certificate::chain_from_pem);
     const Certificate& old = old_chain.front();
     const Key old_key = parse_file(pair.key(), key_file, Key::from_pem);
-    if (old_key.public_key() != old.public_key() || !old_key.halves_match()) {
+    if (!old.has_key(old_key.public_key()) || !old_key.halves_match()) {
       throw Error(fmt::format("{} does not match {}", pair.key().path(), pair.certificate().path()),
                   "put the pair back together, or move its directory away and make a new one");
     }

@@ -40,14 +40,17 @@ void set_time(asn1_string_st* field, Instant instant) {
 
 SerialNumber read_serial(const asn1_string_st* integer) {
   if (ASN1_STRING_type(integer) == V_ASN1_NEG_INTEGER) throw Error("a negative serial number");
-  return SerialNumber::from_bytes(
-      {ASN1_STRING_get0_data(integer), static_cast<std::size_t>(ASN1_STRING_length(integer))});
+  return SerialNumber::from_bytes(octets_of(integer));
 }
 
 void set_serial(asn1_string_st* field, const SerialNumber& serial) {
   const auto bytes = serial.bytes();
   check(ASN1_STRING_set(field, bytes.data(), static_cast<int>(bytes.size())),
         "writing a serial number");
+}
+
+std::span<const unsigned char> octets_of(const asn1_string_st* string) {
+  return {ASN1_STRING_get0_data(string), static_cast<std::size_t>(ASN1_STRING_length(string))};
 }
 
 Handle<asn1_string_st> octet_string(std::span<const unsigned char> bytes) {

@@ -19,6 +19,7 @@ void set_time(asn1_string_st* field, Instant instant);
 [[nodiscard]] SerialNumber read_serial(const asn1_string_st* integer);
 void set_serial(asn1_string_st* field, const SerialNumber& serial);
 
+[[nodiscard]] std::span<const unsigned char> octets_of(const asn1_string_st* string);
 [[nodiscard]] Handle<asn1_string_st> octet_string(std::span<const unsigned char> bytes);
 
 }  // namespace pki

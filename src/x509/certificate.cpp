@@ -14,6 +14,7 @@
 #include "base/openssl.h"
 #include "pki/error.h"
 #include "x509/asn1.h"
+#include "x509/certificate_der.h"
 #include "x509/pem.h"
 
 namespace pki {
@@ -137,22 +138,9 @@ Certificate::Certificate(Handle<x509_st> certificate) : certificate_(std::move(c
 }
 
 Certificate Certificate::from_der(std::span<const unsigned char> der) {
-  const unsigned char* cursor = nullptr;
-  const auto decode = [&](OSSL_LIB_CTX* context) {
-    cursor = der.data();
-    x509_st* made = X509_new_ex(context, nullptr);
-    if (made == nullptr) throw_openssl_error("reading a certificate");
-    // Frees what it was given when it fails.
-    return Handle<x509_st>(d2i_X509(&made, &cursor, static_cast<long>(der.size())));
-  };
-  Handle<x509_st> certificate = decode(common_context());
-  const bool has_uncommon_key =
-      certificate != nullptr && X509_get0_pubkey(certificate.get()) == nullptr;
-  if (has_uncommon_key && common_context() != nullptr) certificate = decode(nullptr);
-  if (certificate == nullptr) throw Error("the certificate is damaged: " + take_openssl_reason());
-  if (cursor != der.data() + der.size()) {
-    throw Error("the certificate is damaged: bytes follow its end");
-  }
+  Handle<x509_st> certificate = read_certificate(der, common_context());
+  const bool has_uncommon_key = X509_get0_pubkey(certificate.get()) == nullptr;
+  if (has_uncommon_key && common_context() != nullptr) certificate = read_certificate(der, nullptr);
   return Certificate(std::move(certificate));
 }
 
@@ -194,8 +182,27 @@ std::vector<unsigned char> Certificate::der() const {
 
 SecretBytes Certificate::pem() const { return to_pem("CERTIFICATE", der()); }
 
+std::vector<unsigned char> Certificate::public_key_der() const {
+  constexpr const char* writing = "writing a public key";
+  const X509_PUBKEY* const key = X509_get_X509_PUBKEY(native());
+  std::vector<unsigned char> der(
+      static_cast<std::size_t>(check(i2d_X509_PUBKEY(key, nullptr), writing)));
+  unsigned char* cursor = der.data();
+  check(i2d_X509_PUBKEY(key, &cursor), writing);
+  return der;
+}
+
 PublicKey Certificate::public_key() const {
-  return PublicKey(check(X509_get_pubkey(native()), "reading a certificate's public key"));
+  if (evp_pkey_st* decoded = X509_get_pubkey(native())) {
+    return PublicKey(Handle<evp_pkey_st>(decoded));
+  }
+  forget_openssl_errors();
+  return PublicKey::from_der(public_key_der());
+}
+
+bool Certificate::has_key(const PublicKey& key) const {
+  // Its encoding may be another, with a compressed point for instance.
+  return public_key_der() == key.der() || public_key() == key;
 }
 
 SerialNumber Certificate::serial() const { return read_serial(X509_get0_serialNumber(native())); }

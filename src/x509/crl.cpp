@@ -85,8 +85,9 @@ Handle<X509_crl_st> build(const CrlSpec& spec, const Certificate& issuer) {
     check(X509_CRL_add0_revoked(crl.get(), entry.get()), building);
     static_cast<void>(entry.release());  // the list owns it now
   }
-  add_extension(crl.get(), NID_authority_key_identifier,
-                authority_key_identifier(issuer.native()).get());
+  const auto authority = check(AUTHORITY_KEYID_new(), building);
+  authority->keyid = octet_string(issuer_key_identifier(issuer)).release();
+  add_extension(crl.get(), NID_authority_key_identifier, authority.get());
   const Handle<asn1_string_st> number = check(ASN1_INTEGER_new(), building);
   check(ASN1_INTEGER_set_uint64(number.get(), spec.number), building);
   add_extension(crl.get(), NID_crl_number, number.get());

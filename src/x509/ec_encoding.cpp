@@ -19,18 +19,26 @@ constexpr std::array<unsigned char, 36> p256_head = {
 // ... [1] { BIT STRING (no unused bits) ...
 constexpr std::array<unsigned char, 5> p256_middle = {0xa1, 0x44, 0x03, 0x42, 0x00};
 
+constexpr std::array<unsigned char, 26> p256_public = {
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+    0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
+
 constexpr std::array<unsigned char, 35> p384_head = {
     0x30, 0x81, 0xb6, 0x02, 0x01, 0x00, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22,
     0x04, 0x81, 0x9e, 0x30, 0x81, 0x9b, 0x02, 0x01, 0x01, 0x04, 0x30};
 constexpr std::array<unsigned char, 5> p384_middle = {0xa1, 0x64, 0x03, 0x62, 0x00};
+constexpr std::array<unsigned char, 23> p384_public = {
+    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02,
+    0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00};
 
 }  // namespace
 
 const std::array<EcEncoding, 2> ec_encodings = {
     EcEncoding{KeyType::p256, "prime256v1", "P-256", NID_X9_62_prime256v1, 32, p256_head,
-               p256_middle},
-    EcEncoding{KeyType::p384, "secp384r1", "P-384", NID_secp384r1, 48, p384_head, p384_middle},
+               p256_middle, p256_public},
+    EcEncoding{KeyType::p384, "secp384r1", "P-384", NID_secp384r1, 48, p384_head, p384_middle,
+               p384_public},
 };
 
 const EcEncoding* ec_encoding_of(const evp_pkey_st* key) {
@@ -85,6 +93,8 @@ Handle<bignum_st> ec_scalar(const evp_pkey_st* key) {
 }
 
 std::vector<unsigned char> ec_point(const evp_pkey_st* key) {
+  const EcEncoding* const encoding = ec_encoding_of(key);
+  if (encoding == nullptr) return {};
   std::array<unsigned char, 256> buffer{};
   std::size_t size = 0;
   if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, buffer.data(), buffer.size(),
@@ -92,6 +102,7 @@ std::vector<unsigned char> ec_point(const evp_pkey_st* key) {
     forget_openssl_errors();
     return {};
   }
+  if (size != encoding->point_size()) return {};  // compressed
   return {buffer.data(), buffer.data() + size};
 }
 

@@ -28,6 +28,7 @@ struct EcEncoding {
   std::size_t field_size;                       // octets in the private scalar
   std::span<const unsigned char> pkcs8_head;    // up to the scalar
   std::span<const unsigned char> pkcs8_middle;  // between the scalar and the point
+  std::span<const unsigned char> public_head;   // SubjectPublicKeyInfo up to the point
 
   /// An uncompressed point: 0x04, x, y.
   [[nodiscard]] constexpr std::size_t point_size() const { return 1 + 2 * field_size; }
@@ -57,7 +58,7 @@ struct EcParts {
 [[nodiscard]] std::string ec_group(const evp_pkey_st* key);
 /// The private scalar of an EC key. Throws Error.
 [[nodiscard]] Handle<bignum_st> ec_scalar(const evp_pkey_st* key);
-/// The encoded public point of an EC key; empty if it has none.
+/// The uncompressed public point of a key that has a fixed encoding here; empty for any other.
 [[nodiscard]] std::vector<unsigned char> ec_point(const evp_pkey_st* key);
 
 }  // namespace pki

@@ -32,6 +32,8 @@ constexpr std::array type_names = {
     TypeName{KeyType::rsa4096, "rsa4096"}, TypeName{KeyType::ed25519, "ed25519"},
 };
 
+constexpr const char* reading = "reading a key";
+
 Handle<evp_pkey_st> share(evp_pkey_st* key) noexcept {
   EVP_PKEY_up_ref(key);
   return Handle<evp_pkey_st>(key);
@@ -51,20 +53,14 @@ Handle<evp_pkey_st> from_parts(const EcEncoding& encoding, std::span<const unsig
                                         const_cast<unsigned char*>(point.data()), point.size()),
       OSSL_PARAM_construct_end(),
   };
-  const auto context =
-      check(EVP_PKEY_CTX_new_from_name(common_context(), "EC", nullptr), "reading a key");
-  check(EVP_PKEY_fromdata_init(context.get()), "reading a key");
+  const auto context = check(EVP_PKEY_CTX_new_from_name(common_context(), "EC", nullptr), reading);
+  check(EVP_PKEY_fromdata_init(context.get()), reading);
   evp_pkey_st* key = nullptr;
-  check(EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, params.data()), "reading a key");
+  check(EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_KEYPAIR, params.data()), reading);
   return Handle<evp_pkey_st>(key);
 }
 
 Handle<evp_pkey_st> decode_private_key(const SecretBytes& der) {
-  for (const EcEncoding& encoding : ec_encodings) {
-    if (const auto parts = split_pkcs8(encoding, der)) {
-      return from_parts(encoding, parts->scalar, parts->point);
-    }
-  }
   const unsigned char* cursor = nullptr;
   const auto decode = [&](OSSL_LIB_CTX* context) {
     cursor = der.data();
@@ -84,6 +80,15 @@ Handle<evp_pkey_st> decode_private_key(const SecretBytes& der) {
 constexpr std::array<unsigned char, 16> ed25519_pkcs8 = {
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
 
+SecretBytes pkcs8(const EcEncoding& encoding, const evp_pkey_st* key,
+                  std::span<const unsigned char> point) {
+  const Handle<bignum_st> number = ec_scalar(key);
+  SecretBytes scalar(encoding.field_size);
+  check(BN_bn2binpad(number.get(), scalar.data(), static_cast<int>(scalar.size())),
+        "writing a key");
+  return join_pkcs8(encoding, scalar, point);
+}
+
 SecretBytes pkcs8(const evp_pkey_st* key) {
   if (EVP_PKEY_is_a(key, "ED25519") == 1) {
     std::size_t size = 32;
@@ -92,16 +97,6 @@ SecretBytes pkcs8(const evp_pkey_st* key) {
     check(EVP_PKEY_get_raw_private_key(key, der.data() + ed25519_pkcs8.size(), &size),
           "writing a key");
     return der;
-  }
-  if (const EcEncoding* encoding = ec_encoding_of(key)) {
-    const Handle<bignum_st> scalar = ec_scalar(key);
-    const std::vector<unsigned char> point = ec_point(key);
-    if (point.size() == encoding->point_size()) {
-      SecretBytes scalar_bytes(encoding->field_size);
-      check(BN_bn2binpad(scalar.get(), scalar_bytes.data(), static_cast<int>(scalar_bytes.size())),
-            "writing a key");
-      return join_pkcs8(*encoding, scalar_bytes, point);
-    }
   }
   const auto info = check(EVP_PKEY2PKCS8(key), "writing a key");
   SecretBytes der(static_cast<std::size_t>(
@@ -152,10 +147,29 @@ std::optional<KeyType> parse_key_type(std::string_view text) noexcept {
   return std::nullopt;
 }
 
-PublicKey::PublicKey(const PublicKey& other) noexcept : key_(share(other.key_.get())) {}
+PublicKey::PublicKey(Handle<evp_pkey_st> key)
+    : key_(std::move(key)), point_(ec_point(key_.get())) {}
+
+PublicKey PublicKey::from_der(std::span<const unsigned char> der) {
+  const unsigned char* cursor = nullptr;
+  const auto decode = [&](OSSL_LIB_CTX* context) {
+    cursor = der.data();
+    return Handle<evp_pkey_st>(
+        d2i_PUBKEY_ex(nullptr, &cursor, static_cast<long>(der.size()), context, nullptr));
+  };
+  Handle<evp_pkey_st> key = decode(common_context());
+  if (key == nullptr && common_context() != nullptr) key = decode(nullptr);
+  if (key == nullptr) throw_openssl_error(reading);
+  if (cursor != der.data() + der.size()) throw Error("bytes follow the end of a public key");
+  return PublicKey(std::move(key));
+}
+
+PublicKey::PublicKey(const PublicKey& other)
+    : key_(share(other.key_.get())), point_(other.point_) {}
 
 PublicKey& PublicKey::operator=(PublicKey other) noexcept {
   key_ = std::move(other.key_);
+  point_ = std::move(other.point_);
   return *this;
 }
 
@@ -190,7 +204,23 @@ std::string PublicKey::description() const {
   return name != nullptr ? name : "unknown";
 }
 
+std::vector<unsigned char> PublicKey::der() const {
+  constexpr const char* writing = "writing a public key";
+  if (!point_.empty()) {
+    const std::span<const unsigned char> head = ec_encoding_of(key_.get())->public_head;
+    std::vector<unsigned char> der(head.begin(), head.end());
+    der.insert(der.end(), point_.begin(), point_.end());
+    return der;
+  }
+  unsigned char* encoded = nullptr;
+  const int size = check(i2d_PUBKEY(key_.get(), &encoded), writing);
+  std::vector<unsigned char> der(encoded, encoded + size);
+  OPENSSL_free(encoded);
+  return der;
+}
+
 bool operator==(const PublicKey& a, const PublicKey& b) noexcept {
+  if (!a.point_.empty() && !b.point_.empty()) return a.point_ == b.point_;
   const bool equal = EVP_PKEY_eq(a.key_.get(), b.key_.get()) == 1;
   if (!equal) forget_openssl_errors();
   return equal;
@@ -207,7 +237,7 @@ Key Key::generate(KeyType type) {
   }
   evp_pkey_st* key = nullptr;
   check(EVP_PKEY_generate(generator.get(), &key), "generating a key");
-  return Key(Handle<evp_pkey_st>(key));
+  return Key(PublicKey(Handle<evp_pkey_st>(key)));
 }
 
 Key Key::from_pem(std::string_view pem) {
@@ -217,28 +247,32 @@ Key Key::from_pem(std::string_view pem) {
   if (block.encrypted || block.label.starts_with("ENCRYPTED")) {
     throw Error("the private key is encrypted", "decrypt it first: openssl pkey -in FILE -out NEW");
   }
-  return Key(decode_private_key(block.der));
+  for (const EcEncoding& encoding : ec_encodings) {
+    if (const auto parts = split_pkcs8(encoding, block.der)) {
+      return Key({from_parts(encoding, parts->scalar, parts->point),
+                  {parts->point.begin(), parts->point.end()}});
+    }
+  }
+  return Key(PublicKey(decode_private_key(block.der)));
 }
 
-SecretBytes Key::der() const { return pkcs8(key_.get()); }
+SecretBytes Key::der() const {
+  const std::vector<unsigned char>& point = public_key_.point_;
+  return point.empty() ? pkcs8(native()) : pkcs8(*ec_encoding_of(native()), native(), point);
+}
 
 SecretBytes Key::pem() const { return to_pem("PRIVATE KEY", der()); }
 
 bool Key::halves_match() const {
   // OpenSSL would check the public half too, which costs several times as much: but where one is
   // what belongs to the other, both are sound.
-  if (const EcEncoding* encoding = ec_encoding_of(key_.get())) {
-    const std::vector<unsigned char> point = ec_point(key_.get());
-    if (point.size() == encoding->point_size()) {  // and not compressed
-      return ec_point_of(*encoding, ec_scalar(key_.get()).get()) == point;
-    }
+  if (const std::vector<unsigned char>& point = public_key_.point_; !point.empty()) {
+    return ec_point_of(*ec_encoding_of(native()), ec_scalar(native()).get()) == point;
   }
-  const Handle<evp_pkey_ctx_st> context(EVP_PKEY_CTX_new_from_pkey(nullptr, key_.get(), nullptr));
+  const Handle<evp_pkey_ctx_st> context(EVP_PKEY_CTX_new_from_pkey(nullptr, native(), nullptr));
   const bool match = context != nullptr && EVP_PKEY_pairwise_check(context.get()) == 1;
   forget_openssl_errors();
   return match;
 }
-
-PublicKey Key::public_key() const noexcept { return PublicKey(share(key_.get())); }
 
 }  // namespace pki

@@ -7,7 +7,6 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#include <array>
 #include <span>
 
 #include "base/openssl.h"
@@ -24,23 +23,25 @@ namespace {
               "make a new root, with an EC (P-256) or an RSA key of 2048 bits or more");
 }
 
+// Of what OpenSSL has encoded, or has decoded before.
+DerElement next_element(std::span<const unsigned char>& der) {
+  const std::optional<DerElement> element = take_element(der);
+  if (!element.has_value()) throw Error("a certificate or a public key is no DER");
+  return *element;
+}
+
 // The bytes that were signed: the first element of the certificate (RFC 5280 4.1).
 std::span<const unsigned char> signed_part(std::span<const unsigned char> certificate) {
-  const unsigned char* cursor = certificate.data();
-  const unsigned char* begin = nullptr;
-  long size = 0;
-  int tag = 0;
-  int tag_class = 0;
-  const auto enter = [&] {
-    begin = cursor;
-    const long left = certificate.data() + certificate.size() - cursor;
-    if ((ASN1_get_object(&cursor, &size, &tag, &tag_class, left) & 0x80) != 0) {
-      throw_openssl_error("taking a certificate apart");
-    }
-  };
-  enter();
-  enter();
-  return {begin, cursor + size};
+  std::span<const unsigned char> parts = next_element(certificate).contents;
+  return next_element(parts).encoding;
+}
+
+Der digest_of(std::span<const unsigned char> bytes, const EVP_MD* kind) {
+  Der digest(EVP_MAX_MD_SIZE);
+  unsigned size = 0;
+  check(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, kind, nullptr), "digesting");
+  digest.resize(size);
+  return digest;
 }
 
 // Where it is the one that goes with the key.
@@ -75,6 +76,36 @@ const EVP_MD* signature_digest(const PublicKey& key) {
   refuse_key(key, "not supported");
 }
 
+Der signature_algorithm(const PublicKey& key) {
+  const bool is_rsa = EVP_PKEY_is_a(key.native(), "RSA") == 1;
+  const int key_kind = is_rsa ? NID_rsaEncryption : NID_X9_62_id_ecPublicKey;
+  int algorithm = NID_undef;
+  check(OBJ_find_sigid_by_algs(&algorithm, EVP_MD_get_type(signature_digest(key)), key_kind),
+        "choosing a signature algorithm");
+  DerWriter identifier;
+  identifier.wrap(Tag::sequence, [&] {
+    identifier.add_object(algorithm);
+    // RFC 3279 2.2.1 and RFC 5758 3.2: NULL with RSA, and nothing with ECDSA.
+    if (is_rsa) identifier.add(Tag::null, std::span<const unsigned char>{});
+  });
+  return std::move(identifier).take();
+}
+
+Der sign(std::span<const unsigned char> bytes, const Key& key) {
+  constexpr const char* signing = "signing a certificate";
+  const Handle<evp_md_ctx_st> context = check(EVP_MD_CTX_new(), signing);
+  check(EVP_DigestSignInit_ex(context.get(), nullptr,
+                              EVP_MD_get0_name(signature_digest(key.public_key())),
+                              common_context(), nullptr, key.native(), nullptr),
+        signing);
+  std::size_t size = static_cast<std::size_t>(EVP_PKEY_get_size(key.native()));
+  Der signature(size);
+  check(EVP_DigestSign(context.get(), signature.data(), &size, bytes.data(), bytes.size()),
+        signing);
+  signature.resize(size);
+  return signature;
+}
+
 bool is_signed_with(const Certificate& certificate, const Key& key) {
   const EcEncoding* const encoding = ec_encoding_of(key.native());
   if (encoding == nullptr || !has_usual_algorithm(certificate, key)) {
@@ -84,41 +115,29 @@ bool is_signed_with(const Certificate& certificate, const Key& key) {
   }
   const std::vector<unsigned char> der = certificate.der();
   const std::span<const unsigned char> part = signed_part(der);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  check(EVP_Digest(part.data(), part.size(), digest.data(), &size,
-                   signature_digest(key.public_key()), nullptr),
-        "digesting a certificate");
+  const Der digest = digest_of(part, signature_digest(key.public_key()));
   const ASN1_BIT_STRING* signature = nullptr;
   X509_get0_signature(&signature, nullptr, certificate.native());
   constexpr long unused_bits = 0x07;  // of a bit string's last octet
   if ((signature->flags & unused_bits) != 0) return false;
-  return ec_has_signed(
-      *encoding, ec_scalar(key.native()).get(), std::span(digest).first(size),
-      {ASN1_STRING_get0_data(signature), static_cast<std::size_t>(ASN1_STRING_length(signature))});
+  return ec_has_signed(*encoding, ec_scalar(key.native()).get(), digest, octets_of(signature));
 }
 
-std::vector<unsigned char> key_identifier(const x509_st* certificate) {
-  const ASN1_BIT_STRING* bits = X509_get0_pubkey_bitstr(certificate);
-  std::vector<unsigned char> digest(EVP_MAX_MD_SIZE);
-  unsigned size = 0;
-  check(EVP_Digest(ASN1_STRING_get0_data(bits), static_cast<std::size_t>(ASN1_STRING_length(bits)),
-                   digest.data(), &size, EVP_sha256(), nullptr),
-        "digesting a public key");
+Der key_identifier(std::span<const unsigned char> public_key_der) {
+  std::span<const unsigned char> info = next_element(public_key_der).contents;
+  static_cast<void>(next_element(info));  // the algorithm
+  const std::span<const unsigned char> bits = next_element(info).contents;
+  if (bits.empty()) throw Error("a public key is empty");
+  Der digest = digest_of(bits.subspan(1), EVP_sha256());  // without the number of unused bits
   digest.resize(20);
   return digest;
 }
 
-std::vector<unsigned char> issuer_key_identifier(x509_st* issuer) {
-  const ASN1_OCTET_STRING* own = X509_get0_subject_key_id(issuer);
-  if (own == nullptr) return key_identifier(issuer);
-  return {ASN1_STRING_get0_data(own), ASN1_STRING_get0_data(own) + ASN1_STRING_length(own)};
-}
-
-Handle<AUTHORITY_KEYID_st> authority_key_identifier(x509_st* issuer) {
-  auto authority = check(AUTHORITY_KEYID_new(), "building an authority key identifier");
-  authority->keyid = octet_string(issuer_key_identifier(issuer)).release();
-  return authority;
+Der issuer_key_identifier(const Certificate& issuer) {
+  const ASN1_OCTET_STRING* own = X509_get0_subject_key_id(issuer.native());
+  if (own == nullptr) return key_identifier(issuer.public_key_der());
+  const std::span<const unsigned char> octets = octets_of(own);
+  return {octets.begin(), octets.end()};
 }
 
 }  // namespace pki

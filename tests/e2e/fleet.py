@@ -165,10 +165,11 @@ class Hosts(FleetCase):
     def test_each_as_if_it_were_alone(self):
         """The files and the JSON documents are those of single runs."""
         together, alone = (with_root(make_root(number=3)) for _ in range(2))
-        leaves = write_hosts(together, 4)
+        count = 24  # more than twenty are made in a way of their own: see prepare_openssl_for()
+        leaves = write_hosts(together, count)
         options = ("--key-type", "p384", "--days", "90", "--profile", "peer")
         run = self.pki(together, "--hosts", "hosts.txt", "--json", *options)
-        for line, document in zip(range(4), run.stdout.splitlines(), strict=True):
+        for line, document in zip(range(count), run.stdout.splitlines(), strict=True):
             columns = line_for(line).split("#")[0].split()
             single = self.pki(
                 alone, "--json", *options, "--domains", columns[0],
@@ -190,6 +191,32 @@ class Hosts(FleetCase):
             self.assertEqual(shapes[0], shapes[1])
             made = Certificate(together / leaf / "cert.pem")
             self.assertEqual((made.validity[1] - made.validity[0]).days, 89)
+
+    def test_every_kind_of_key(self):
+        for root in ("ecdsa", "rsa"):
+            for leaf in ("p256", "p384", "rsa2048", "ed25519"):
+                directory = fresh()
+                names = [f"h{number}.fleet.test" for number in range(21)]
+                (directory / "hosts.txt").write_text("\n".join(names))
+                options = ("--hosts", "hosts.txt", "--ca-alg", root, "--key-type", leaf)
+                run = self.pki(directory, *options)
+                self.assertEqual((run.returncode, run.stdout, run.stderr), (0, b"", b""))
+                for name in names:
+                    made = Certificate(directory / name / "cert.pem")
+                    self.assertEqual(
+                        public_key((directory / name / "key.pem").read_bytes()), made.key
+                    )
+                openssl(
+                    "verify -x509_strict -purpose sslserver -CAfile minica.pem",
+                    *(f"{name}/cert.pem" for name in names),
+                    directory=directory,
+                )
+                before = snapshot(directory)
+                run = self.pki(directory, *options, "--json")
+                self.assertEqual(run.returncode, 0, run.stderr)
+                found = [json.loads(line)["status"] for line in run.stdout.splitlines()]
+                self.assertEqual(found, ["unchanged"] * len(names))
+                self.assertEqual(snapshot(directory), before)
 
     def test_standard_input_and_pipes(self):
         directory = fresh()

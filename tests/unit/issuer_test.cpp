@@ -1,6 +1,8 @@
 #include "pki/issuer.h"
 
+#include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
 #include <thread>
@@ -34,6 +36,81 @@ std::string octets(const ASN1_OCTET_STRING* string) {
              ? std::string()
              : std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
                            static_cast<std::size_t>(ASN1_STRING_length(string)));
+}
+
+struct Extension {
+  int nid;
+  const char* text;
+};
+
+// A root that we would not make, signed by itself.
+Certificate odd_root(const Key& key, std::span<const Extension> extensions,
+                     bool has_subject = true) {
+  const Handle<x509_st> made(X509_new());
+  x509_st* const x = made.get();
+  X509_set_version(x, X509_VERSION_3);
+  ASN1_INTEGER_set(X509_get_serialNumber(x), 17);
+  ASN1_TIME_set_string(X509_getm_notBefore(x), "260101000000Z");
+  ASN1_TIME_set_string(X509_getm_notAfter(x), "20660101000000Z");
+  if (has_subject) {
+    X509_NAME_add_entry_by_NID(X509_get_subject_name(x), NID_commonName, MBSTRING_UTF8,
+                               reinterpret_cast<const unsigned char*>("odd root"), -1, -1, 0);
+  }
+  X509_set_issuer_name(x, X509_get_subject_name(x));
+  X509_set_pubkey(x, key.native());
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, x, x, nullptr, nullptr, 0);
+  for (const Extension& extension : extensions) {
+    CAPTURE(extension.text);
+    X509_EXTENSION* one = X509V3_EXT_conf_nid(nullptr, &context, extension.nid, extension.text);
+    REQUIRE(one != nullptr);
+    X509_add_ext(x, one, -1);
+    X509_EXTENSION_free(one);
+  }
+  REQUIRE(X509_sign(x, key.native(), EVP_sha256()) > 0);
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(x, &der);
+  const std::vector<unsigned char> bytes(der, der + size);
+  OPENSSL_free(der);
+  return Certificate::from_der(bytes);
+}
+
+// OpenSSL's own verdict on a leaf.
+int openssl_verifies(const Certificate& leaf, const Certificate& root, int purpose, bool strict) {
+  const Handle<x509_store_st> store(X509_STORE_new());
+  X509_STORE_add_cert(store.get(), root.native());
+  const Handle<x509_store_ctx_st> context(X509_STORE_CTX_new());
+  X509_STORE_CTX_init(context.get(), store.get(), leaf.native(), nullptr);
+  X509_VERIFY_PARAM* const parameters = X509_STORE_CTX_get0_param(context.get());
+  X509_VERIFY_PARAM_set_time(parameters, test::now.time_since_epoch().count());
+  X509_VERIFY_PARAM_set_purpose(parameters, purpose);
+  if (strict) X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_X509_STRICT);
+  const bool verifies = X509_verify_cert(context.get()) == 1;
+  return verifies ? X509_V_OK : X509_STORE_CTX_get_error(context.get());
+}
+
+// The first fault that OpenSSL finds in a leaf, used as its profile says.
+int openssl_verdict(const Certificate& leaf, const Profile& profile, const Issuer& root) {
+  const bool strict = root.strict_fault().empty();
+  int verdict = X509_V_OK;
+  if (profile.server_auth) {
+    verdict = openssl_verifies(leaf, root.certificate(), X509_PURPOSE_SSL_SERVER, strict);
+  }
+  if (profile.client_auth && verdict == X509_V_OK) {
+    verdict = openssl_verifies(leaf, root.certificate(), X509_PURPOSE_SSL_CLIENT, strict);
+  }
+  return verdict;
+}
+
+Key copy(const Key& key) { return Key::from_pem(as_text(key.pem())); }
+
+std::string hex(const std::string& bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    text += "0123456789ABCDEF"[static_cast<unsigned char>(c) >> 4U];
+    text += "0123456789ABCDEF"[static_cast<unsigned char>(c) & 15U];
+  }
+  return text;
 }
 
 // The whole of a leaf's profile, in one place.
@@ -183,4 +260,108 @@ TEST_CASE("one issuer serves several threads") {
   }
   for (std::thread& thread : threads) thread.join();
   for (const int count : verified) CHECK(count == 50);
+}
+
+TEST_CASE("sign() makes what X509_verify_cert() verifies, and nothing else") {
+  const Key root_key = Key::generate(KeyType::p256);
+  // With this key and name, and extensions that exclude nothing: it makes the leaves to be judged.
+  CertificateSpec open_spec = test::root_spec();
+  open_spec.common_name = "odd root";
+  const Issuer open_root = Issuer::self_signed(open_spec, copy(root_key));
+
+  constexpr Extension ca{NID_basic_constraints, "critical,CA:TRUE"};
+  constexpr Extension usage{NID_key_usage, "critical,keyCertSign,cRLSign"};
+  const std::string identifier =
+      hex(octets(X509_get0_subject_key_id(open_root.certificate().native())));
+  const Extension named{NID_subject_key_identifier, identifier.c_str()};
+  std::vector<std::vector<Extension>> roots = {
+      {ca, usage, named},
+      {ca, named},
+      {ca, usage},
+      {{NID_basic_constraints, "CA:TRUE"}, usage, named},
+      {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"}, usage, named},
+      {ca, usage, named, {NID_netscape_cert_type, "sslCA"}},
+      {ca, usage, named, {NID_netscape_cert_type, "emailCA"}},
+  };
+  for (const char* usages : {"serverAuth", "clientAuth", "serverAuth,clientAuth", "codeSigning",
+                             "anyExtendedKeyUsage"}) {
+    roots.push_back({ca, usage, named, {NID_ext_key_usage, usages}});
+  }
+  for (const char* constraints :
+       {"critical,permitted;DNS:inside.test", "permitted;DNS:.inside.test",
+        "critical,excluded;DNS:inside.test", "critical,permitted;IP:10.0.0.0/255.0.0.0",
+        "critical,excluded;IP:10.0.0.0/255.0.0.0",
+        "critical,permitted;DNS:inside.test,permitted;IP:10.0.0.0/255.0.0.0",
+        "critical,permitted;email:inside.test"}) {
+    roots.push_back({ca, usage, named, {NID_name_constraints, constraints}});
+  }
+
+  std::vector<CertificateSpec> specs;
+  for (const auto& sans :
+       {names({"inside.test"}), names({"a.inside.test"}), names({"outside.test"}),
+        names({"inside.test", "outside.test"}), names({}, {"10.1.2.3"}), names({}, {"192.0.2.1"}),
+        names({"inside.test"}, {"10.1.2.3"}), names({"inside.test"}, {"192.0.2.1"}),
+        names({}, {"::1"}), names({"*.inside.test"})}) {
+    specs.push_back(test::server_spec(sans));
+  }
+  for (const char* role : {"alice", "inside.test", "outside.test"}) {
+    specs.push_back(test::server_spec({}));
+    specs.back().common_name = role;
+  }
+  const std::string label(63, 'a');
+  specs.push_back(test::server_spec(names({(label + "." + label + ".inside.test").c_str()})));
+  CHECK(specs.back().common_name.empty());
+
+  const Key leaf_key = Key::generate(KeyType::p256);
+  std::size_t verified = 0;
+  std::size_t refused = 0;
+  for (const auto& extensions : roots) {
+    CAPTURE(extensions.back().text);
+    const Issuer root(odd_root(root_key, extensions), copy(root_key));
+    for (CertificateSpec spec : specs) {
+      CAPTURE(spec.common_name);
+      for (const Profile& profile : {profiles::server, profiles::client, profiles::peer}) {
+        spec.profile = profile;
+        const Certificate leaf = open_root.sign(spec, leaf_key.public_key());
+        const int verdict = openssl_verdict(leaf, profile, root);
+        if (verdict == X509_V_OK) {
+          CHECK_NOTHROW((void)root.sign(spec, leaf_key.public_key()));
+          ++verified;
+        } else {
+          const std::string reason = X509_verify_cert_error_string(verdict);
+          CHECK(test::contains(
+              test::error_of([&] { (void)root.sign(spec, leaf_key.public_key()); }), reason));
+          ++refused;
+        }
+      }
+    }
+  }
+  CHECK(verified > 300);
+  CHECK(refused > 100);
+}
+
+TEST_CASE("roots under which X509_verify_cert() verifies nothing are no issuers") {
+  const std::vector<Extension> extensions = {{NID_basic_constraints, "critical,CA:TRUE"},
+                                             {NID_key_usage, "critical,keyCertSign"},
+                                             {NID_subject_key_identifier, "hash"}};
+  const auto refusal = [](const Certificate& certificate, Key key) {
+    return test::error_of([&] { (void)Issuer(certificate, std::move(key)); });
+  };
+  const Key key = Key::generate(KeyType::p256);
+  CHECK(test::contains(refusal(odd_root(key, extensions, false), copy(key)), "subject is empty"));
+
+  const Key described = Key::generate(KeyType::p256);  // its curve by parameters, not by name
+  REQUIRE(EVP_PKEY_set_utf8_string_param(described.native(), "encoding", "explicit") == 1);
+  const Certificate certificate = odd_root(described, extensions);
+  REQUIRE(certificate.public_key_der().size() > 200);
+  CHECK(test::contains(refusal(certificate, copy(key)), "do not match"));
+  CHECK(test::contains(refusal(certificate, copy(described)), "curve"));
+
+  const Handle<bio_st> bio(BIO_new(BIO_s_mem()));
+  REQUIRE(PEM_write_bio_PrivateKey(bio.get(), described.native(), nullptr, nullptr, 0, nullptr,
+                                   nullptr) == 1);
+  char* pem = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &pem);
+  Key also_described = Key::from_pem({pem, static_cast<std::size_t>(size)});
+  CHECK(test::contains(refusal(certificate, std::move(also_described)), "curve"));
 }

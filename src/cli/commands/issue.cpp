@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <thread>
 
-#include "cli/command.h"
+#include "base/openssl.h"
+#include "cli//command.h"
 #include "cli/fleet.h"
 #include "cli/values.h"
 #include "pki/ca.h"
@@ -93,6 +94,7 @@ Exit issue_fleet(const Arguments& arguments, const LeafRequest& common, const Ca
 
   output.warn_of_clock();
   output.detail(fmt::format("locking {}", files.leaves.string()));
+  prepare_openssl_for(fleet.size());
   Ca ca(files, root_type);
   output.begin_many(fleet.size());
   bool is_expiring = false;

@@ -1,3 +1,0 @@
-module minica-stand-in
-
-go 1.19

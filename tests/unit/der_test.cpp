@@ -1,0 +1,198 @@
+#include "x509/der.h"
+
+#include <openssl/asn1.h>
+#include <openssl/objects.h>
+#include <openssl/x509.h>
+
+#include "support.h"
+#include "x509/asn1.h"
+#include "x509/certificate_der.h"
+#include "x509/signing.h"
+
+using namespace pki;
+using namespace std::chrono;
+
+namespace {
+
+template <class Write>
+Der written(const Write& write) {
+  DerWriter writer;
+  write(writer);
+  return std::move(writer).take();
+}
+
+template <class T>
+Der openssl_writes(int (*encode)(const T*, unsigned char**), const T* value) {
+  unsigned char* der = nullptr;
+  const int size = encode(value, &der);
+  REQUIRE(size > 0);
+  Der copy(der, der + size);
+  OPENSSL_free(der);
+  return copy;
+}
+
+// OpenSSL keeps the bytes of what it reads; this makes it encode the certificate from its fields.
+Der encoded_anew(const Certificate& certificate) {
+  unsigned char* der = nullptr;
+  const int size = i2d_re_X509_tbs(certificate.native(), &der);
+  REQUIRE(size > 0);
+  OPENSSL_free(der);
+  return certificate.der();
+}
+
+}  // namespace
+
+TEST_CASE("der: elements of every length are written as OpenSSL writes them, and taken off again") {
+  for (const std::size_t size : {0U, 1U, 127U, 128U, 255U, 256U, 65535U, 65536U, 70000U}) {
+    CAPTURE(size);
+    const Der contents(size, 0x5a);
+    const Handle<asn1_string_st> string(ASN1_OCTET_STRING_new());
+    REQUIRE(ASN1_OCTET_STRING_set(string.get(), contents.data(), static_cast<int>(size)) == 1);
+    const Der added = written([&](DerWriter& to) { to.add(Tag::octet_string, contents); });
+    CHECK(added == openssl_writes(i2d_ASN1_OCTET_STRING, string.get()));
+    const Der wrapped = written(
+        [&](DerWriter& to) { to.wrap(Tag::octet_string, [&] { to.add_encoded(contents); }); });
+    CHECK(wrapped == added);
+
+    Der both = added;
+    both.push_back(0x05);  // NULL follows
+    both.push_back(0x00);
+    std::span<const unsigned char> rest = both;
+    const std::optional<DerElement> first = take_element(rest);
+    REQUIRE(first.has_value());
+    CHECK(first->tag == Tag::octet_string);
+    CHECK(std::ranges::equal(first->contents, contents));
+    CHECK(std::ranges::equal(first->encoding, added));
+    CHECK(take_element(rest)->tag == Tag::null);
+    CHECK(rest.empty());
+    CHECK(!take_element(rest).has_value());
+    for (std::size_t cut = 0; cut < std::min<std::size_t>(added.size(), 200); ++cut) {
+      std::span<const unsigned char> part = std::span(added).first(cut);
+      CHECK(!take_element(part).has_value());
+    }
+  }
+}
+
+TEST_CASE("der: what is not DER is not taken off") {
+  const auto takes = [](Der bytes) {
+    bytes.resize(300);
+    std::span<const unsigned char> rest = bytes;
+    return take_element(rest).has_value();
+  };
+  CHECK(takes({0x04, 0x7f}));
+  CHECK(takes({0x04, 0x81, 0x80}));
+  CHECK(!takes({0x04, 0x80}));              // of no definite length
+  CHECK(!takes({0x04, 0x81, 0x7f}));        // longer than need be
+  CHECK(!takes({0x04, 0x82, 0x00, 0x80}));  // the same
+  CHECK(!takes({0x1f, 0x81, 0x01}));        // a tag of several octets
+  CHECK(!takes({0x04, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}));
+  CHECK(!takes({0x04, 0x89, 0x01, 0, 0, 0, 0, 0, 0, 0, 0}));  // more than there are numbers for
+  CHECK(!takes({0x04, 0xff}));
+}
+
+TEST_CASE("der: integers, objects and named bits are as OpenSSL writes them") {
+  for (const std::uint64_t number : {0UL, 1UL, 127UL, 128UL, 255UL, 256UL, 0x8000UL, 0x7fffffUL}) {
+    CAPTURE(number);
+    const Handle<asn1_string_st> integer(ASN1_INTEGER_new());
+    REQUIRE(ASN1_INTEGER_set_uint64(integer.get(), number) == 1);
+    Der magnitude;
+    for (int shift = 56; shift >= 0; shift -= 8) {
+      magnitude.push_back(static_cast<unsigned char>(number >> shift));
+    }
+    CHECK(written([&](DerWriter& to) { to.add_integer(magnitude); }) ==
+          openssl_writes(i2d_ASN1_INTEGER, integer.get()));
+  }
+  for (const int nid : {NID_commonName, NID_server_auth, NID_sha256WithRSAEncryption}) {
+    CHECK(written([&](DerWriter& to) { to.add_object(nid); }) ==
+          openssl_writes(i2d_ASN1_OBJECT, OBJ_nid2obj(nid)));
+  }
+  for (unsigned bits = 0; bits < 256; ++bits) {
+    const Handle<asn1_string_st> string(ASN1_BIT_STRING_new());
+    for (int bit = 0; bit < 8; ++bit) {
+      const bool is_set = (bits & (0x80U >> static_cast<unsigned>(bit))) != 0;
+      REQUIRE(ASN1_BIT_STRING_set_bit(string.get(), bit, is_set ? 1 : 0) == 1);
+    }
+    CHECK(written([&](DerWriter& to) { to.add_named_bits(static_cast<std::uint8_t>(bits)); }) ==
+          openssl_writes(i2d_ASN1_BIT_STRING, string.get()));
+  }
+}
+
+TEST_CASE("certificates are what OpenSSL would have written from the same fields") {
+  const std::string label(63, 'a');
+  const std::string longest = label + "." + label + "." + label + "." + std::string(61, 'b');
+  std::vector<std::vector<San>> lists;
+  lists.push_back({DnsName::parse("a")});
+  lists.push_back({DnsName::parse("*.db.test"), IpAddress::parse("10.0.0.5")});
+  lists.push_back({IpAddress::parse("2001:db8::1")});
+  lists.push_back({DnsName::parse(longest)});
+  lists.emplace_back();
+  for (int i = 0; i < 3000; ++i) {
+    lists.back().emplace_back(DnsName::parse("host" + std::to_string(i) + ".many.test"));
+  }
+  for (const KeyType root_type : {KeyType::p256, KeyType::p384, KeyType::rsa2048}) {
+    CAPTURE(text(root_type));
+    const Issuer root = test::make_root(root_type);
+    CHECK(root.certificate().der() == encoded_anew(root.certificate()));
+    for (const KeyType type : all_key_types) {
+      CAPTURE(text(type));
+      const Key key = Key::generate(type);
+      for (const auto& sans : lists) {
+        CertificateSpec spec = test::server_spec(sans);
+        for (const Profile& profile : {profiles::server, profiles::client, profiles::peer}) {
+          spec.profile = profile;
+          const Certificate made = root.sign(spec, key.public_key());
+          CHECK(made.der() == encoded_anew(made));
+          CHECK(X509_verify(made.native(), root.key().native()) == 1);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a name is one that OpenSSL takes") {
+  CHECK(name_der("").size() == 2);
+  const Handle<X509_name_st> name(X509_NAME_new());
+  const std::string text = "j\u00f6rg";
+  REQUIRE(X509_NAME_add_entry_by_NID(name.get(), NID_commonName, MBSTRING_UTF8,
+                                     reinterpret_cast<const unsigned char*>(text.data()), -1, -1,
+                                     0) == 1);
+  CHECK(name_der(text) == openssl_writes(i2d_X509_NAME, name.get()));
+  CHECK(name_der(std::string(64, 'x')).size() > 64);
+  CHECK_THROWS_AS((void)name_der(std::string(65, 'x')), Error);
+  CHECK_THROWS_AS((void)name_der("\xff"), Error);
+}
+
+TEST_CASE("public keys are written as OpenSSL writes them, and read again") {
+  for (const KeyType type : all_key_types) {
+    CAPTURE(text(type));
+    const Key key = Key::generate(type);
+    const Der der = key.public_key().der();
+    CHECK(der == openssl_writes(i2d_PUBKEY, static_cast<const EVP_PKEY*>(key.native())));
+    CHECK(PublicKey::from_der(der) == key.public_key());
+    CHECK(PublicKey::from_der(der).type() == type);
+    CHECK(!(PublicKey::from_der(der) == Key::generate(type).public_key()));
+    Der longer = der;
+    longer.push_back(0);
+    CHECK_THROWS_AS((void)PublicKey::from_der(longer), Error);
+    CHECK_THROWS_AS((void)PublicKey::from_der(std::span(der).first(der.size() - 1)), Error);
+  }
+}
+
+TEST_CASE("a certificate knows its key, also in another encoding") {
+  const Issuer root = test::make_root();
+  const Key key = Key::generate(KeyType::p256);
+  const std::vector<San> sans = {DnsName::parse("a.test")};
+  const Certificate made = root.sign(test::server_spec(sans), key.public_key());
+  CHECK(made.public_key_der() == key.public_key().der());
+  CHECK(made.has_key(key.public_key()));
+  CHECK(!made.has_key(root.key().public_key()));
+  CHECK(!made.has_key(Key::generate(KeyType::rsa2048).public_key()));
+
+  REQUIRE(EVP_PKEY_set_utf8_string_param(key.native(), "point-format", "compressed") == 1);
+  const Der compressed = openssl_writes(i2d_PUBKEY, static_cast<const EVP_PKEY*>(key.native()));
+  REQUIRE(compressed.size() < made.public_key_der().size());
+  const PublicKey same = PublicKey::from_der(compressed);
+  CHECK(made.has_key(same));
+  CHECK(root.sign(test::server_spec(sans), same)
+            .has_key(Key::from_pem(as_text(key.pem())).public_key()));
+}
