@@ -24,12 +24,15 @@ def numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
+def go_version(program: str) -> str:
+    return first_line([program, "env", "GOVERSION"]).removeprefix("go")
+
+
 def go_programs() -> Mapping[str, str]:
     """Version -> program: the one on the path and Debian's. Newest first."""
     found = {}
     for program in ("/usr/bin/go", "go"):
-        version = first_line([program, "env", "GOVERSION"]).removeprefix("go")
-        found[version] = program
+        found[go_version(program)] = program
     return dict(sorted(found.items(), key=lambda pair: numbers(pair[0]), reverse=True))
 
 

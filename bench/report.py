@@ -118,6 +118,12 @@ TARGETS = (
         at_least=True,
     ),
     Target(
+        "the same, with minica as Debian's own Go builds it",
+        fleet_ratio(lambda figures: looped(figures["debian's minica"])),
+        60,
+        at_least=True,
+    ),
+    Target(
         "10,000 hosts: certificates a second, to those of the floor with one sync",
         fleet_ratio(lambda _: DURABLE_FLOOR),
         0.7,
