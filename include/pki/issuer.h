@@ -33,7 +33,7 @@ class Issuer {
  public:
   /// Throws Error unless the pair matches and the certificate is a self-signed root that every
   /// client would accept as one: v3, CA:TRUE, keyCertSign if it has a key usage, no critical
-  /// extension that OpenSSL does not know, a subject, and a key that is EC on a curve with a name
+  /// extension that OpenSSL does not know, and a key that is EC on a curve with a name
   /// (P-256, P-384, P-521) or RSA of 2048 bits or more. An Ed25519 or Ed448 root is refused: libpq
   /// finds no channel binding hash for its signatures, so that SCRAM logins straight to PostgreSQL
   /// fail.
@@ -43,11 +43,12 @@ class Issuer {
   static Issuer self_signed(const CertificateSpec& spec, Key key);
 
   /// Throws Error if the certificate could never be valid under this root: its validity is not
-  /// within the root's, or the root's constraints or usages exclude it.
+  /// within the root's, or the root's constraints or usages exclude it; and for an EC key whose
+  /// curve has parameters instead of a name.
   [[nodiscard]] Certificate sign(const CertificateSpec& spec, const PublicKey& key) const;
 
-  /// A list of certificates that were revoked: see pki/crl.h. Read back, checked and verified as a
-  /// certificate is. Throws Error unless may_sign_lists().
+  /// A list of certificates that were revoked: see pki/crl.h. Read back and checked as a
+  /// certificate is, and verified with X509_verify_cert(). Throws Error unless may_sign_lists().
   [[nodiscard]] Crl sign(const CrlSpec& spec) const;
   /// Whether its key usage has cRLSign: that of minica's roots has not.
   [[nodiscard]] bool may_sign_lists() const noexcept;

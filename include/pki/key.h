@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "pki/handle.h"
@@ -55,8 +56,8 @@ class PublicKey {
       : key_(std::move(key)), point_(std::move(point)) {}
 
   Handle<evp_pkey_st> key_;
-  // Of a P-256 or P-384 key, uncompressed; else empty. OpenSSL computes it anew whenever it is
-  // asked.
+  // Of a P-256 or P-384 key, uncompressed, where it is known: OpenSSL computes it anew whenever it
+  // is asked. Else empty, and OpenSSL compares and encodes the key.
   std::vector<unsigned char> point_;
 };
 
@@ -79,7 +80,8 @@ class Key {
   [[nodiscard]] SecretBytes der() const;
   /// The same in PEM: what PgBouncer, PostgreSQL and every driver read.
   [[nodiscard]] SecretBytes pem() const;
-  [[nodiscard]] const PublicKey& public_key() const noexcept { return public_key_; }
+  [[nodiscard]] const PublicKey& public_key() const& noexcept { return public_key_; }
+  [[nodiscard]] PublicKey public_key() && noexcept { return std::move(public_key_); }
   /// Whether the private half belongs to the public one: a file may be damaged between them.
   [[nodiscard]] bool halves_match() const;
   [[nodiscard]] evp_pkey_st* native() const noexcept { return public_key_.native(); }

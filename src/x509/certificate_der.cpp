@@ -73,7 +73,7 @@ void add_sans(DerWriter& to, const CertificateSpec& spec) {
 
 void add_extensions(DerWriter& to, const CertificateSpec& spec, const PublicKey& key,
                     std::span<const unsigned char> key_der,
-                    std::span<const unsigned char> issuer_key_identifier) {
+                    const std::optional<Der>& issuer_key_identifier) {
   add_extension(to, NID_basic_constraints, true, [&] {
     to.wrap(Tag::sequence, [&] {
       if (spec.profile.is_ca) to.add(Tag::boolean, der_true);  // false is the default: not written
@@ -86,9 +86,9 @@ void add_extensions(DerWriter& to, const CertificateSpec& spec, const PublicKey&
   add_extension(to, NID_subject_key_identifier, false,
                 [&] { to.add(Tag::octet_string, key_identifier(key_der)); });
   add_sans(to, spec);
-  if (issuer_key_identifier.empty()) return;
+  if (!issuer_key_identifier.has_value()) return;
   add_extension(to, NID_authority_key_identifier, false, [&] {
-    to.wrap(Tag::sequence, [&] { to.add(implicit_tag(0), issuer_key_identifier); });
+    to.wrap(Tag::sequence, [&] { to.add(implicit_tag(0), *issuer_key_identifier); });
   });
 }
 

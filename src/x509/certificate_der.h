@@ -7,6 +7,7 @@
 #include <openssl/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "pki/issuer.h"
@@ -23,8 +24,8 @@ namespace pki {
 /// What its issuer puts into a certificate.
 struct IssuerFields {
   std::span<const unsigned char> name;
-  std::span<const unsigned char> key_identifier;  // empty: no authority key identifier
-  std::span<const unsigned char> algorithm;       // of its signatures, an AlgorithmIdentifier
+  const std::optional<Der>& key_identifier;  // nothing: no authority key identifier
+  std::span<const unsigned char> algorithm;  // of its signatures, an AlgorithmIdentifier
 };
 
 /// TBSCertificate: what is signed.

@@ -2,7 +2,6 @@
 
 #include <openssl/objects.h>
 
-#include <algorithm>
 #include <array>
 #include <bit>
 

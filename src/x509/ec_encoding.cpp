@@ -102,7 +102,8 @@ std::vector<unsigned char> ec_point(const evp_pkey_st* key) {
     forget_openssl_errors();
     return {};
   }
-  if (size != encoding->point_size()) return {};  // compressed
+  constexpr unsigned char uncompressed = 0x04;  // SEC 1 2.3.3
+  if (size != encoding->point_size() || buffer.front() != uncompressed) return {};
   return {buffer.data(), buffer.data() + size};
 }
 

@@ -58,7 +58,8 @@ struct EcParts {
 [[nodiscard]] std::string ec_group(const evp_pkey_st* key);
 /// The private scalar of an EC key. Throws Error.
 [[nodiscard]] Handle<bignum_st> ec_scalar(const evp_pkey_st* key);
-/// The uncompressed public point of a key that has a fixed encoding here; empty for any other.
+/// The public point of a key that has a fixed encoding here, if it is kept uncompressed and OpenSSL
+/// hands it out; else empty.
 [[nodiscard]] std::vector<unsigned char> ec_point(const evp_pkey_st* key);
 
 }  // namespace pki

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 #include <openssl/asn1.h>
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
+#include <openssl/objects.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
@@ -20,11 +19,12 @@
 namespace pki {
 namespace {
 
+// A root of ours (with no identifier of an issuer's key) has no authority key identifier.
 Der make(const CertificateSpec& spec, const PublicKey& key,
-         std::span<const unsigned char> issuer_name, std::span<const unsigned char> issuer_key,
-         const Key& signer) {
+         std::span<const unsigned char> issuer_name,
+         const std::optional<Der>& issuer_key_identifier, const Key& signer) {
   const Der algorithm = signature_algorithm(signer.public_key());
-  const Der tbs = tbs_certificate_der(spec, key, {issuer_name, issuer_key, algorithm});
+  const Der tbs = tbs_certificate_der(spec, key, {issuer_name, issuer_key_identifier, algorithm});
   return certificate_der(tbs, algorithm, sign(tbs, signer));
 }
 
@@ -117,13 +117,21 @@ void verify(const Certificate& leaf, const Profile& profile, const Certificate& 
   forget_openssl_errors();
 }
 
-bool has_named_curve(const PublicKey& key) {
-  int is_explicit = 0;
-  const bool is_ec = EVP_PKEY_is_a(key.native(), "EC") == 1;
-  return !is_ec ||
-         (EVP_PKEY_get_int_param(key.native(), OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
-                                 &is_explicit) == 1 &&
-          is_explicit == 0);
+// X509_verify_cert() refuses a curve that is described by parameters, in every certificate. That
+// they are not a name is in the AlgorithmIdentifier (RFC 5480 2.1.1).
+bool has_named_curve(std::span<const unsigned char> public_key_der) {
+  const auto enter = [](std::span<const unsigned char> der) {
+    const std::optional<DerElement> first = take_element(der);
+    return first.has_value() ? first->contents : std::span<const unsigned char>{};
+  };
+  std::span<const unsigned char> algorithm = enter(enter(public_key_der));
+  const std::optional<DerElement> kind = take_element(algorithm);
+  const std::optional<DerElement> parameters = take_element(algorithm);
+  const ASN1_OBJECT* const ec = OBJ_nid2obj(NID_X9_62_id_ecPublicKey);
+  const bool is_ec =
+      kind.has_value() &&
+      std::ranges::equal(kind->contents, std::span(OBJ_get0_data(ec), OBJ_length(ec)));
+  return !is_ec || (parameters.has_value() && parameters->tag == Tag::object_identifier);
 }
 
 }  // namespace
@@ -147,10 +155,7 @@ Issuer::Issuer(Certificate certificate, Key key)
   if ((X509_get_key_usage(root) & KU_KEY_CERT_SIGN) == 0) {
     throw Error("its key usage does not allow it to sign certificates", make_new);
   }
-  if (X509_NAME_entry_count(X509_get_subject_name(root)) == 0) {
-    throw Error("its subject is empty", make_new);
-  }
-  if (!has_named_curve(certificate_.public_key())) {
+  if (!has_named_curve(certificate_.public_key_der())) {
     throw Error("its key's curve has parameters instead of a name", make_new);
   }
   if ((flags & EXFLAG_CRITICAL) != 0) {
@@ -164,8 +169,8 @@ Issuer::Issuer(Certificate certificate, Key key)
 }
 
 Issuer Issuer::self_signed(const CertificateSpec& spec, Key key) {
-  Certificate root =
-      Certificate::from_der(make(spec, key.public_key(), name_der(spec.common_name), {}, key));
+  Certificate root = Certificate::from_der(
+      make(spec, key.public_key(), name_der(spec.common_name), std::nullopt, key));
   check_against(spec, key.public_key(), root, root);
   return {std::move(root), std::move(key)};
 }
@@ -177,12 +182,16 @@ Certificate Issuer::sign(const CertificateSpec& spec, const PublicKey& key) cons
     throw Error(fmt::format("the certificate's validity is not within its root's ({} to {})",
                             text(mine.not_before), text(mine.not_after)));
   }
-  // Read back from its bytes: what is verified is what will be published.
+  if (!has_named_curve(key.der())) {
+    throw Error("the key's curve has parameters instead of a name: clients refuse it",
+                "make a new key, without --reuse-key");
+  }
   const Der der =
       make(spec, key, subject_of(certificate_), issuer_key_identifier(certificate_), key_);
-  const bool is_ec =
-      ec_encoding_of(key_.native()) != nullptr;  // else verified with its public half
-  Certificate made(read_certificate(der, is_ec ? keyless_context() : common_context()));
+  // Read back from its bytes: what is verified is what will be published. A signature that
+  // is_signed_with() leaves to OpenSSL needs the context of keys.
+  const bool verifies_here = ec_encoding_of(key_.native()) != nullptr;
+  Certificate made(read_certificate(der, verifies_here ? keyless_context() : common_context()));
   check_against(spec, key, certificate_, made);
   if (!is_signed_with(made, key_)) {
     throw Error("the new certificate has a wrong signature",
@@ -207,6 +216,12 @@ std::string Issuer::strict_fault() const {
   if (X509_get0_subject_key_id(root) == nullptr) return "no subject key identifier";
   if ((X509_get_extension_flags(root) & EXFLAG_KUSAGE) == 0) return "no key usage";
   if (!is_critical(root, NID_basic_constraints)) return "basic constraints that are not critical";
+  if (X509_NAME_entry_count(X509_get_subject_name(root)) == 0) return "no subject";
+  const Handle<stack_st_GENERAL_NAME> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(root, NID_subject_alt_name, nullptr, nullptr)));
+  if (names != nullptr && sk_GENERAL_NAME_num(names.get()) == 0) {
+    return "an empty subject alternative name";
+  }
   return {};
 }
 

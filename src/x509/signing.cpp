@@ -23,17 +23,15 @@ namespace {
               "make a new root, with an EC (P-256) or an RSA key of 2048 bits or more");
 }
 
-// Of what OpenSSL has encoded, or has decoded before.
-DerElement next_element(std::span<const unsigned char>& der) {
-  const std::optional<DerElement> element = take_element(der);
-  if (!element.has_value()) throw Error("a certificate or a public key is no DER");
-  return *element;
-}
-
-// The bytes that were signed: the first element of the certificate (RFC 5280 4.1).
-std::span<const unsigned char> signed_part(std::span<const unsigned char> certificate) {
-  std::span<const unsigned char> parts = next_element(certificate).contents;
-  return next_element(parts).encoding;
+// The bytes that were signed: the first element of the certificate (RFC 5280 4.1). OpenSSL keeps
+// them as they came, and it also takes lengths that are not as DER has them: nothing then.
+std::optional<std::span<const unsigned char>> signed_part(
+    std::span<const unsigned char> certificate) {
+  const std::optional<DerElement> whole = take_element(certificate);
+  if (!whole.has_value()) return std::nullopt;
+  std::span<const unsigned char> parts = whole->contents;
+  const std::optional<DerElement> first = take_element(parts);
+  return first.has_value() ? std::optional(first->encoding) : std::nullopt;
 }
 
 Der digest_of(std::span<const unsigned char> bytes, const EVP_MD* kind) {
@@ -108,14 +106,14 @@ Der sign(std::span<const unsigned char> bytes, const Key& key) {
 
 bool is_signed_with(const Certificate& certificate, const Key& key) {
   const EcEncoding* const encoding = ec_encoding_of(key.native());
-  if (encoding == nullptr || !has_usual_algorithm(certificate, key)) {
+  const std::vector<unsigned char> der = certificate.der();
+  const std::optional<std::span<const unsigned char>> part = signed_part(der);
+  if (encoding == nullptr || !part.has_value() || !has_usual_algorithm(certificate, key)) {
     const bool verified = X509_verify(certificate.native(), key.native()) == 1;
     forget_openssl_errors();
     return verified;
   }
-  const std::vector<unsigned char> der = certificate.der();
-  const std::span<const unsigned char> part = signed_part(der);
-  const Der digest = digest_of(part, signature_digest(key.public_key()));
+  const Der digest = digest_of(*part, signature_digest(key.public_key()));
   const ASN1_BIT_STRING* signature = nullptr;
   X509_get0_signature(&signature, nullptr, certificate.native());
   constexpr long unused_bits = 0x07;  // of a bit string's last octet
@@ -124,11 +122,16 @@ bool is_signed_with(const Certificate& certificate, const Key& key) {
 }
 
 Der key_identifier(std::span<const unsigned char> public_key_der) {
-  std::span<const unsigned char> info = next_element(public_key_der).contents;
-  static_cast<void>(next_element(info));  // the algorithm
-  const std::span<const unsigned char> bits = next_element(info).contents;
-  if (bits.empty()) throw Error("a public key is empty");
-  Der digest = digest_of(bits.subspan(1), EVP_sha256());  // without the number of unused bits
+  std::span<const unsigned char> rest = public_key_der;
+  const std::optional<DerElement> info = take_element(rest);
+  rest = info.has_value() ? info->contents : rest;
+  const std::optional<DerElement> algorithm = take_element(rest);
+  const std::optional<DerElement> bits = take_element(rest);
+  if (!algorithm.has_value() || !bits.has_value() || bits->contents.empty()) {
+    throw Error("a public key is not in DER");
+  }
+  // Without the number of unused bits.
+  Der digest = digest_of(bits->contents.subspan(1), EVP_sha256());
   digest.resize(20);
   return digest;
 }

@@ -165,7 +165,7 @@ class Hosts(FleetCase):
     def test_each_as_if_it_were_alone(self):
         """The files and the JSON documents are those of single runs."""
         together, alone = (with_root(make_root(number=3)) for _ in range(2))
-        count = 24  # more than twenty are made in a way of their own: see prepare_openssl_for()
+        count = 24  # twenty and more are made in a way of their own: see prepare_openssl_for()
         leaves = write_hosts(together, count)
         options = ("--key-type", "p384", "--days", "90", "--profile", "peer")
         run = self.pki(together, "--hosts", "hosts.txt", "--json", *options)

@@ -102,6 +102,34 @@ int openssl_verdict(const Certificate& leaf, const Profile& profile, const Issue
   return verdict;
 }
 
+// With a curve that we do not make keys on, or in an encoding that we do not write.
+Key make_key(const char* curve, const char* encoding) {
+  const Handle<evp_pkey_st> key(EVP_EC_gen(curve));
+  REQUIRE(EVP_PKEY_set_utf8_string_param(key.get(), "encoding", encoding) == 1);
+  const Handle<bio_st> bio(BIO_new(BIO_s_mem()));
+  REQUIRE(PEM_write_bio_PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) ==
+          1);
+  char* pem = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &pem);
+  return Key::from_pem({pem, static_cast<std::size_t>(size)});
+}
+
+// A leaf with these very octets for its public key.
+Certificate leaf_of(const CertificateSpec& spec, std::span<const unsigned char> public_key,
+                    const Issuer& root) {
+  const Certificate usual = root.sign(spec, Key::generate(KeyType::p256).public_key());
+  const Handle<x509_st> made(X509_dup(usual.native()));
+  const unsigned char* cursor = public_key.data();
+  const Handle<evp_pkey_st> key(d2i_PUBKEY(nullptr, &cursor, static_cast<long>(public_key.size())));
+  REQUIRE(X509_set_pubkey(made.get(), key.get()) == 1);
+  REQUIRE(X509_sign(made.get(), root.key().native(), EVP_sha256()) > 0);
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(made.get(), &der);
+  const std::vector<unsigned char> bytes(der, der + size);
+  OPENSSL_free(der);
+  return Certificate::from_der(bytes);
+}
+
 Key copy(const Key& key) { return Key::from_pem(as_text(key.pem())); }
 
 std::string hex(const std::string& bytes) {
@@ -280,6 +308,8 @@ TEST_CASE("sign() makes what X509_verify_cert() verifies, and nothing else") {
       {ca, usage},
       {{NID_basic_constraints, "CA:TRUE"}, usage, named},
       {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"}, usage, named},
+      {ca, usage, named, {NID_subject_alt_name, "DER:3000"}},
+      {ca, usage, named, {NID_subject_alt_name, "DNS:root.test"}},
       {ca, usage, named, {NID_netscape_cert_type, "sslCA"}},
       {ca, usage, named, {NID_netscape_cert_type, "emailCA"}},
   };
@@ -312,6 +342,14 @@ TEST_CASE("sign() makes what X509_verify_cert() verifies, and nothing else") {
   specs.push_back(test::server_spec(names({(label + "." + label + ".inside.test").c_str()})));
   CHECK(specs.back().common_name.empty());
 
+  // Whether a curve has a name is asked of each certificate; of P-256 and P-384 it is written so.
+  std::vector<Key> odd_keys;
+  for (const char* curve : {"P-521", "secp256k1"}) {
+    for (const char* encoding : {"named_curve", "explicit"}) {
+      odd_keys.push_back(make_key(curve, encoding));
+    }
+  }
+  odd_keys.push_back(make_key("P-256", "explicit"));
   const Key leaf_key = Key::generate(KeyType::p256);
   std::size_t verified = 0;
   std::size_t refused = 0;
@@ -338,9 +376,25 @@ TEST_CASE("sign() makes what X509_verify_cert() verifies, and nothing else") {
   }
   CHECK(verified > 300);
   CHECK(refused > 100);
+
+  for (const Key& key : odd_keys) {
+    const CertificateSpec spec = test::server_spec(names({"a.test"}));
+    const std::vector<unsigned char> public_key = key.public_key().der();
+    const Certificate leaf = leaf_of(spec, public_key, open_root);
+    REQUIRE(leaf.public_key_der() == public_key);
+    const bool holds = openssl_verdict(leaf, spec.profile, open_root) == X509_V_OK;
+    CAPTURE(public_key.size());
+    CHECK(holds == (public_key.size() < 200));
+    if (holds) {
+      CHECK(open_root.sign(spec, key.public_key()).public_key_der() == public_key);
+    } else {
+      CHECK(test::contains(test::error_of([&] { (void)open_root.sign(spec, key.public_key()); }),
+                           "curve"));
+    }
+  }
 }
 
-TEST_CASE("roots under which X509_verify_cert() verifies nothing are no issuers") {
+TEST_CASE("a root whose curve is described by parameters is no issuer; one without a subject is") {
   const std::vector<Extension> extensions = {{NID_basic_constraints, "critical,CA:TRUE"},
                                              {NID_key_usage, "critical,keyCertSign"},
                                              {NID_subject_key_identifier, "hash"}};
@@ -348,7 +402,11 @@ TEST_CASE("roots under which X509_verify_cert() verifies nothing are no issuers"
     return test::error_of([&] { (void)Issuer(certificate, std::move(key)); });
   };
   const Key key = Key::generate(KeyType::p256);
-  CHECK(test::contains(refusal(odd_root(key, extensions, false), copy(key)), "subject is empty"));
+  const Issuer nameless(odd_root(key, extensions, false), copy(key));
+  CHECK(nameless.strict_fault() == "no subject");
+  const CertificateSpec spec = test::server_spec(names({"a.test"}));
+  const Certificate leaf = nameless.sign(spec, key.public_key());
+  CHECK(openssl_verdict(leaf, spec.profile, nameless) == X509_V_OK);
 
   const Key described = Key::generate(KeyType::p256);  // its curve by parameters, not by name
   REQUIRE(EVP_PKEY_set_utf8_string_param(described.native(), "encoding", "explicit") == 1);

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "base/openssl.h"
-#include "cli//command.h"
+#include "cli/command.h"
 #include "cli/fleet.h"
 #include "cli/values.h"
 #include "pki/ca.h"
