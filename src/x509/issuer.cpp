@@ -183,7 +183,7 @@ Certificate Issuer::sign(const CertificateSpec& spec, const PublicKey& key) cons
                             text(mine.not_before), text(mine.not_after)));
   }
   if (!has_named_curve(key.der())) {
-    throw Error("the key's curve has parameters instead of a name: clients refuse it",
+    throw Error("the new certificate's key has a curve without a name: clients refuse it",
                 "make a new key, without --reuse-key");
   }
   const Der der =
