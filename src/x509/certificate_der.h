@@ -1,7 +1,7 @@
 // The bytes of a certificate (RFC 5280 4.1), from its specification.
 //
-// Written directly: OpenSSL 3.0's way to them, an object for every field and extension, takes
-// longer than the signature. That they are right is not taken for granted: see pki/issuer.h.
+// Written directly: OpenSSL 3.0's way to them, an object for every field and extension, takes as
+// long as the signature. That they are right is not taken for granted: see pki/issuer.h.
 #pragma once
 
 #include <openssl/types.h>
@@ -37,8 +37,8 @@ struct IssuerFields {
                                   std::span<const unsigned char> algorithm,
                                   std::span<const unsigned char> signature);
 
-/// Throws Error unless `der` is one certificate and nothing else. A context is that of its public
-/// key: see base/openssl.h.
+/// Has OpenSSL read one. Throws Error unless `der` is one certificate and nothing else. Whether its
+/// public key is decoded depends on the context: see base/openssl.h.
 [[nodiscard]] Handle<x509_st> read_certificate(std::span<const unsigned char> der,
                                                OSSL_LIB_CTX* context);
 

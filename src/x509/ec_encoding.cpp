@@ -32,6 +32,8 @@ constexpr std::array<unsigned char, 23> p384_public = {
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02,
     0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00};
 
+constexpr unsigned char uncompressed = 0x04;  // a point's first octet (SEC 1 2.3.3)
+
 }  // namespace
 
 const std::array<EcEncoding, 2> ec_encodings = {
@@ -57,7 +59,7 @@ std::optional<EcParts> split_pkcs8(const EcEncoding& encoding, const SecretBytes
   const std::size_t middle_at = scalar_at + encoding.field_size;
   const std::size_t point_at = middle_at + encoding.pkcs8_middle.size();
   const std::span<const unsigned char> bytes(der);
-  if (bytes.size() != point_at + encoding.point_size() ||
+  if (bytes.size() != point_at + encoding.point_size() || bytes[point_at] != uncompressed ||
       !std::ranges::equal(bytes.first(scalar_at), encoding.pkcs8_head) ||
       !std::ranges::equal(bytes.subspan(middle_at, encoding.pkcs8_middle.size()),
                           encoding.pkcs8_middle)) {
@@ -102,7 +104,6 @@ std::vector<unsigned char> ec_point(const evp_pkey_st* key) {
     forget_openssl_errors();
     return {};
   }
-  constexpr unsigned char uncompressed = 0x04;  // SEC 1 2.3.3
   if (size != encoding->point_size() || buffer.front() != uncompressed) return {};
   return {buffer.data(), buffer.data() + size};
 }

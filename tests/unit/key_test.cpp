@@ -139,6 +139,17 @@ TEST_CASE("key: halves of two keys do not match") {
   CHECK(compressed.halves_match());
 }
 
+TEST_CASE("key: a hybrid point is the same point") {
+  const Key key = Key::generate(KeyType::p256);
+  SecretBytes der = key.der();
+  unsigned char& form = der[der.size() - 65];
+  REQUIRE(form == 0x04);
+  form = (der.back() & 1U) != 0 ? 0x07 : 0x06;  // SEC 1 2.3.3: and whether y is odd
+  const Key hybrid = Key::from_pem(as_text(to_pem("PRIVATE KEY", der)));
+  CHECK(hybrid.public_key() == key.public_key());
+  CHECK(hybrid.halves_match());
+}
+
 TEST_CASE("key: types have names") {
   for (const KeyType type : all_key_types) CHECK(parse_key_type(text(type)) == type);
   CHECK(parse_key_type("RSA2048") == KeyType::rsa2048);
