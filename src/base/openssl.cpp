@@ -29,7 +29,7 @@ namespace {
 // certificate is not decoded at all.
 OSSL_LIB_CTX* small_context = nullptr;
 OSSL_LIB_CTX* keyless = nullptr;
-// What its provider hands out, for each operation; read by threads once it is filled.
+// What their providers hand out, for each operation; read by threads once it is filled.
 std::array<std::vector<OSSL_ALGORITHM>, OSSL_OP__HIGHEST + 1> common_algorithms;
 
 bool is_common(int operation, const OSSL_ALGORITHM& algorithm) {
@@ -138,6 +138,7 @@ void start_openssl_for_one_job() {
 }
 
 void prepare_openssl_for(std::size_t certificates) {
+  // It costs what three certificates save (callgrind); where there are few nobody would notice.
   constexpr std::size_t worth_it = 20;
   if (small_context == nullptr || keyless != nullptr || certificates < worth_it) return;
   keyless = context_with("digests", begin_provider<query_digests>);

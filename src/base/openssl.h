@@ -43,8 +43,7 @@ template <class T>
 /// out what our job does not need, openssl.cnf above all: it can load code into a program that root
 /// runs. A program that embeds the library decides for itself and does not call this.
 void start_openssl_for_one_job();
-/// After that, where many certificates are to be made: what takes as long as some of them, and pays
-/// off then.
+/// After that, where many certificates are to be made: what pays off only then.
 void prepare_openssl_for(std::size_t certificates);
 
 }  // namespace pki

@@ -1,4 +1,4 @@
-// The bytes of a certificate (RFC 5280 4.1), from its specification.
+// The bytes of a certificate (RFC 5280 4.1), from its specification, and back to OpenSSL's object.
 //
 // Written directly: OpenSSL 3.0's way to them, an object for every field and extension, takes as
 // long as the signature. That they are right is not taken for granted: see pki/issuer.h.

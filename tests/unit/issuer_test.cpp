@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "support.h"
+#include "x509/asn1.h"
 
 using namespace pki;
 using namespace std::chrono;
@@ -131,15 +132,6 @@ Certificate leaf_of(const CertificateSpec& spec, std::span<const unsigned char> 
 }
 
 Key copy(const Key& key) { return Key::from_pem(as_text(key.pem())); }
-
-std::string hex(const std::string& bytes) {
-  std::string text;
-  for (const char c : bytes) {
-    text += "0123456789ABCDEF"[static_cast<unsigned char>(c) >> 4U];
-    text += "0123456789ABCDEF"[static_cast<unsigned char>(c) & 15U];
-  }
-  return text;
-}
 
 // The whole of a leaf's profile, in one place.
 void check_server_profile(const Certificate& leaf, const Issuer& root,
@@ -300,7 +292,7 @@ TEST_CASE("sign() makes what X509_verify_cert() verifies, and nothing else") {
   constexpr Extension ca{NID_basic_constraints, "critical,CA:TRUE"};
   constexpr Extension usage{NID_key_usage, "critical,keyCertSign,cRLSign"};
   const std::string identifier =
-      hex(octets(X509_get0_subject_key_id(open_root.certificate().native())));
+      test::hex(octets_of(X509_get0_subject_key_id(open_root.certificate().native())));
   const Extension named{NID_subject_key_identifier, identifier.c_str()};
   std::vector<std::vector<Extension>> roots = {
       {ca, usage, named},

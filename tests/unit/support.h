@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
 
 #include "pki/error.h"
@@ -85,6 +86,17 @@ std::string error_of(Action action) {
   }
   FAIL("no Error was thrown");
   return {};
+}
+
+/// Upper-case digits, two for each octet.
+inline std::string hex(std::span<const unsigned char> bytes) {
+  constexpr const char* digits = "0123456789ABCDEF";
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    text += digits[byte >> 4U];
+    text += digits[byte & 15U];
+  }
+  return text;
 }
 
 inline bool contains(const std::string& text, const std::string& part) {
